@@ -1,0 +1,52 @@
+# Needs git and Python 3.10-3.12. Every target makes what it depends on.
+PYTHON ?= python3
+VENV ?= .venv
+RUNS ?= runs
+DATA ?= data
+BIN := $(VENV)/bin
+TRAIN = $(BIN)/python bin/train --config.data.dir=$(DATA)
+
+export TF_CPP_MIN_LOG_LEVEL ?= 2
+
+.PHONY: train compare test test-all check format clean
+
+train: $(VENV)/.installed
+	$(TRAIN) --config configs/avatars.py --workdir $(RUNS)/avatars --resume
+
+compare: train
+	$(TRAIN) --config configs/avatars_standard.py --workdir $(RUNS)/avatars_standard --resume
+	$(BIN)/python bin/compare --workdir $(RUNS)/avatars --workdir $(RUNS)/avatars_standard
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -q
+
+test-all: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -q -m ""
+
+check: $(VENV)/.installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/.installed-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v <= (3, 12) else "Python 3.10-3.12 is needed, this is %d.%d: make PYTHON=python3.11" % v)'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: setup.py $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache

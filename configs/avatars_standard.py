@@ -1,0 +1,16 @@
+"""The standard VAE beside configs/avatars.py: same network, steps and KL target, independent pixels.
+
+    bin/train --config configs/avatars_standard.py
+
+Expected: KL 30 +- 1 nats; samples are the mean plus noise.
+Cost: about 9 minutes on 2 cores, 2 GB of memory.
+"""
+
+from tf_structvae import config
+
+
+def get_config():
+    c = config.default()
+    c.name = "avatars_standard"
+    c.model.likelihood = "independent"
+    return c

@@ -1,0 +1,28 @@
+"""Everything once, on a few pictures of 16x16: is the installation whole?
+
+    bin/train --config configs/smoke.py
+
+Expected: a model and pictures that show nothing.
+Cost: half a minute on 2 cores.
+"""
+
+from tf_structvae import config
+
+
+def get_config():
+    c = config.default()
+    c.name = "smoke"
+    c.data.variant = "16x16_tiny"
+    c.model.latent_dim = 4
+    c.model.rank = 3
+    c.model.encoder.stem = 4
+    c.model.encoder.stages = ((4, 2), (8, 2))
+    c.model.decoder.stages = ((4, 2), (8, 2))
+    c.model.decoder.hidden = 8
+    c.train.steps = 6
+    c.train.epoch_steps = 3
+    c.train.warmup_steps = 0
+    c.train.batch_size = 16
+    c.evaluation.batch_size = 32
+    c.evaluation.images = 64
+    return c

@@ -1,0 +1,64 @@
+"""Packaging of tf_structvae."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+VERSION = re.search(
+    r'^__version__ = "(.+)"$', (ROOT / "tf_structvae/__init__.py").read_text(), re.M
+).group(1)
+PROGRAMS = sorted(p.name for p in (ROOT / "bin").iterdir() if p.is_file())
+
+setup(
+    name="tf_structvae",
+    version=VERSION,
+    description="Variational autoencoders with a low-rank multivariate normal over all pixels",
+    long_description=(ROOT / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.10,<3.13",
+    packages=find_packages(include=["tf_structvae", "tf_structvae.*"]),
+    package_data={"tf_structvae": ["py.typed"]},
+    install_requires=[
+        "tensorflow>=2.18,<2.22",
+        "tensorflow-probability>=0.25,<0.26",
+        "tf-keras>=2.18,<2.22",  # tensorflow-probability imports it
+        "keras>=3.6,<4",
+        "tensorflow-datasets>=4.9.6,<5",
+        "importlib-resources>=5",  # tensorflow-datasets imports it
+        "numpy>=1.26,<3",
+        "absl-py>=2,<3",
+        "ml_collections>=1,<2",
+        "matplotlib>=3.8,<4",
+        "pillow>=10,<14",
+        "python-avatars>=1.4.1,<2",
+        "resvg-py>=0.2,<1",
+        "tensorboard>=2.18,<2.22",  # tf.summary is in it
+        "tqdm>=4.66,<5",
+        "setuptools<81",  # for the distutils that tensorflow-probability needs on Python 3.12
+    ],
+    extras_require={
+        "benchmark": ["torch>=2.2,<3"],
+        "test": [
+            "pytest>=8,<10",
+            "pytest-cov>=5,<8",
+            "hypothesis>=6.100,<7",
+            "scipy>=1.12,<2",
+        ],
+        "dev": ["ruff>=0.6", "mypy>=1.11,<3"],
+    },
+    entry_points={
+        "console_scripts": [
+            f"structvae-{name} = tf_structvae.programs.{name}:run" for name in PROGRAMS
+        ]
+    },
+    classifiers=[
+        "License :: OSI Approved :: Apache Software License",
+        "Programming Language :: Python :: 3.10",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
+)

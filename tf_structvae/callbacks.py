@@ -1,0 +1,130 @@
+"""What is written and drawn while a model trains."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm.auto import tqdm
+
+from tf_structvae import figures
+
+
+def _steps(callback: keras.callbacks.Callback) -> int:
+    return int(callback.model.optimizer.iterations)
+
+
+def _scalars(logs: dict | None) -> dict[str, float]:
+    return {k: float(np.mean(v)) for k, v in (logs or {}).items()}
+
+
+class ProgressBar(keras.callbacks.Callback):
+    """One bar over all steps with an ETA and, in nats per image, what the paper constrains."""
+
+    SHOWN = {
+        "log_prob": "log p",
+        "kl": "KL",
+        "entropy_above_floor": "H-floor",
+        "kl_multiplier": "beta",
+        "entropy_multiplier": "lambda_H",
+    }
+
+    def __init__(self, total: int, initial: int):
+        super().__init__()
+        self._total, self._initial = total, initial
+
+    def on_train_begin(self, logs=None):
+        self._bar = tqdm(
+            total=self._total,
+            initial=self._initial,
+            desc="training",
+            unit="step",
+            mininterval=1.0,
+            dynamic_ncols=True,
+        )
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self._bar.update():
+            values = _scalars({k: v for k, v in logs.items() if k in self.SHOWN})
+            shown = {self.SHOWN[k]: f"{v:.4g}" for k, v in values.items()}
+            self._bar.set_postfix(shown, refresh=False)
+
+    def on_epoch_end(self, epoch, logs=None):
+        values = _scalars(logs)
+        shown = [*self.SHOWN, "val_log_prob", "val_kl"]
+        line = "  ".join(f"{k} {values[k]:.2f}" for k in shown if k in values)
+        self._bar.write(f"step {_steps(self)}: {line}")
+
+    def on_train_end(self, logs=None):
+        self._bar.close()
+
+
+class CsvLog(keras.callbacks.Callback):
+    """One row an epoch; a resumed run goes on in the same file."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self._path = path
+
+    def on_epoch_end(self, epoch, logs=None):
+        row = {"step": _steps(self), **_scalars(logs)}
+        rows = []
+        if self._path.exists():
+            with self._path.open(newline="") as f:
+                rows = [r for r in csv.DictReader(f) if int(r["step"]) < row["step"]]
+        with self._path.open("w", newline="") as f:
+            writer = csv.DictWriter(f, fieldnames=list(row), restval="", extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows([*rows, row])
+
+
+class TensorBoardLog(keras.callbacks.Callback):
+    """Scalars and a sheet of pictures each epoch."""
+
+    def __init__(self, directory: Path, images: tf.data.Dataset, columns: int = 8):
+        super().__init__()
+        self._directory = directory
+        self._images = images.unbatch().batch(columns).take(1)
+
+    def on_train_begin(self, logs=None):
+        self._writer = tf.summary.create_file_writer(str(self._directory))
+        self._examples = next(iter(self._images))
+
+    def on_epoch_end(self, epoch, logs=None):
+        step = _steps(self)
+        sheet = figures.reconstruction_sheet(self.model, self._examples, seed=0)
+        with self._writer.as_default(step=step):
+            for name, value in _scalars(logs).items():
+                tf.summary.scalar(name, value)
+            tf.summary.image("data, reconstruction mean, sample, prior sample", sheet[None])
+        self._writer.flush()
+
+    def on_train_end(self, logs=None):
+        self._writer.close()
+
+
+class SaveCheckpoint(keras.callbacks.Callback):
+    """A checkpoint at the end of each epoch; the oldest are removed."""
+
+    def __init__(self, manager: tf.train.CheckpointManager):
+        super().__init__()
+        self._manager = manager
+
+    def on_epoch_end(self, epoch, logs=None):
+        self._manager.save(checkpoint_number=_steps(self))
+
+
+class StopOnNonFinite(keras.callbacks.Callback):
+    """Stops the run at the first loss that is not finite; the last checkpoint stays."""
+
+    def on_train_batch_end(self, batch, logs=None):
+        loss = _scalars(logs)["loss"]
+        if not np.isfinite(loss):
+            multipliers = {k: v for k, v in _scalars(logs).items() if k.endswith("_multiplier")}
+            raise FloatingPointError(
+                f"the loss is {loss} at step {_steps(self)}; multipliers {multipliers}. "
+                "The last checkpoint is untouched: resume from it with a lower learning rate."
+            )

@@ -1,0 +1,210 @@
+"""The fields of an experiment, their defaults, and what values they may take."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable
+
+from ml_collections import ConfigDict, config_dict
+
+from tf_structvae import datasets
+
+LIKELIHOODS = ("low_rank", "independent")
+PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
+
+
+def default() -> ConfigDict:
+    """The calibrated recipe on `avatars` at 64x64."""
+    return ConfigDict(
+        {
+            "name": "avatars",
+            "seed": 0,
+            "data": {
+                "name": "avatars",
+                "variant": "64x64",
+                "dir": "",  # "" is the default of TFDS
+                "flip": False,
+            },
+            "model": {
+                "likelihood": "low_rank",
+                "latent_dim": 64,
+                "rank": 25,
+                "noise": "learned",  # fixed | learned | per_pixel
+                "epsilon": 0.01,  # the noise variance, or where it starts
+                "factor_scale": "closed_form",  # kernel | log_scale | closed_form
+                "factor_initial": 0.02,
+                "mean_initial": 0.5,
+                "encoder": {
+                    "stem": 16,
+                    "stages": ((32, 2), (64, 2), (128, 2), (128, 2)),
+                    "hidden": 0,
+                    "pool": "flatten",
+                },
+                "decoder": {
+                    "stages": ((32, 2), (64, 2), (128, 2), (128, 2)),
+                    "hidden": 128,
+                    "project": 0,  # filters of the projection of z, if not `hidden`
+                    "final": 0,
+                    "upsample": "nearest",
+                },
+                "norm": "batch",
+                "activation": "relu",
+            },
+            "objective": {
+                "samples": 1,  # M of eq. 2
+                "kl_target": 30.0,  # nats per image; negative: no constraint, weight one
+                # at most one of the two, in nats per image: above the entropy of D alone, or absolute
+                "entropy_budget": config_dict.placeholder(float),
+                "entropy_target": config_dict.placeholder(float),
+                "kind": "clamped_equality",
+                "rate": 0.2,
+                "damping": 5.0,
+                "pretrain_steps": 0,
+                "pretrain_variance": 0.01,
+                "mixing_rate": 0.02,
+            },
+            "train": {
+                "steps": 1800,
+                "epoch_steps": 200,  # between evaluations, pictures and checkpoints
+                "batch_size": 32,
+                "learning_rate": 1e-3,
+                "warmup_steps": 100,
+                "final_fraction": 0.05,  # of the learning rate, after a cosine; 1 keeps it constant
+                "precision": "float32",
+                "jit": False,
+                "keep_checkpoints": 3,
+            },
+            "evaluation": {"batch_size": 50, "images": 1000},
+            "export_dir": "saved_models",  # "" exports nothing
+        }
+    )
+
+
+def paper(kl_target: float, entropy_target: float) -> ConfigDict:
+    """The paper's settings (4.1, Appendix A) with the authors' network and constants.
+
+    The authors sum over a batch of 25 with rate 1 and damping 10: per image, 25 and 250.
+    """
+    c = default()
+    stages = ((64, 1), (64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1))
+    c.model.latent_dim = 128
+    c.model.noise = "fixed"
+    c.model.epsilon = 1e-5
+    c.model.factor_scale = "kernel"
+    c.model.factor_initial = 1e-5
+    c.model.encoder.update({"stem": 64, "stages": stages, "hidden": 512, "pool": "max"})
+    c.model.decoder.update(
+        {"stages": stages, "hidden": 512, "project": 128, "upsample": "transposed"}
+    )
+    c.objective.kl_target = kl_target
+    c.objective.entropy_target = entropy_target
+    c.objective.rate = 25.0
+    c.objective.damping = 250.0
+    c.objective.pretrain_steps = 4_000
+    c.train.batch_size = 25
+    c.train.steps = 40_000
+    c.train.epoch_steps = 400
+    c.train.learning_rate = 1e-4
+    c.train.warmup_steps = 0
+    c.train.final_fraction = 1.0
+    return c
+
+
+def validate(config: ConfigDict) -> None:
+    """Raises one ValueError that lists every impossible value of an experiment."""
+    wrong: list[str] = []
+
+    def check(path: str, allowed: str, test: Callable) -> None:
+        value = config
+        for part in path.split("."):
+            value = value[part]
+        try:
+            good = test(value)
+        except TypeError:
+            good = False
+        if not good:
+            wrong.append(f"config.{path} = {value!r}: must be {allowed}")
+
+    def one_of(path: str, names) -> None:
+        check(path, f"one of {', '.join(names)}", lambda v: v in names)
+
+    def positive_integers(*paths: str) -> None:
+        for path in paths:
+            check(path, "a positive integer", lambda v: isinstance(v, int) and v > 0)
+
+    def whole_numbers(*paths: str) -> None:
+        for path in paths:
+            check(path, "an integer >= 0", lambda v: isinstance(v, int) and v >= 0)
+
+    def positive(*paths: str) -> None:
+        for path in paths:
+            check(path, "a finite number > 0", lambda v: math.isfinite(v) and v > 0)
+
+    def not_negative(*paths: str) -> None:
+        for path in paths:
+            check(path, "a finite number >= 0", lambda v: math.isfinite(v) and v >= 0)
+
+    def is_stages(stages) -> bool:
+        return len(stages) > 0 and all(
+            len(s) == 2 and all(isinstance(n, int) and n > 0 for n in s) for s in stages
+        )
+
+    check(
+        "name",
+        "letters, digits, '_', '-' or '.'",
+        lambda v: bool(re.fullmatch(r"[A-Za-z0-9_][\w.-]*", v)),
+    )
+    one_of("data.name", datasets.NAMES)
+    one_of("model.likelihood", LIKELIHOODS)
+    one_of("model.noise", ("fixed", "learned", "per_pixel"))
+    one_of("model.factor_scale", ("kernel", "log_scale", "closed_form"))
+    one_of("model.norm", ("batch", "sync_batch", "group", "none"))
+    one_of("model.encoder.pool", ("flatten", "max", "mean"))
+    one_of("model.decoder.upsample", ("nearest", "bilinear", "transposed"))
+    one_of("objective.kind", ("equality", "clamped_equality", "upper_bound"))
+    one_of("train.precision", PRECISIONS)
+    for half in ("encoder", "decoder"):
+        check(f"model.{half}.stages", "a tuple of (filters, stride) pairs", is_stages)
+    positive_integers(
+        "model.latent_dim",
+        "model.rank",
+        "model.encoder.stem",
+        "model.decoder.hidden",
+        "objective.samples",
+        "train.steps",
+        "train.epoch_steps",
+        "train.batch_size",
+        "train.keep_checkpoints",
+        "evaluation.batch_size",
+        "evaluation.images",
+    )
+    whole_numbers(
+        "seed",
+        "model.encoder.hidden",
+        "model.decoder.project",
+        "model.decoder.final",
+        "objective.pretrain_steps",
+        "train.warmup_steps",
+    )
+    positive(
+        "model.epsilon",
+        "model.factor_initial",
+        "objective.pretrain_variance",
+        "train.learning_rate",
+        "train.final_fraction",
+    )
+    not_negative("objective.rate", "objective.damping", "objective.mixing_rate")
+    fixed = (config.model.likelihood, config.model.noise) == ("low_rank", "fixed")
+    check("objective.entropy_budget", "None or a number >= 0", lambda v: v is None or v >= 0)
+    for path in ("objective.entropy_budget", "objective.entropy_target"):
+        check(
+            path, "None unless the model is low_rank with fixed noise", lambda v: v is None or fixed
+        )
+    check(
+        "objective.entropy_target",
+        "None beside objective.entropy_budget",
+        lambda v: v is None or config.objective.entropy_budget is None,
+    )
+    if wrong:
+        raise ValueError("\n".join(["this experiment cannot be run:", *wrong]))

@@ -1,0 +1,113 @@
+"""Constraints met by the modified differential method of multipliers (Platt & Barr, 1988).
+
+A constraint knows nothing of autoencoders: it is a target for a scalar, a multiplier that climbs
+while the target is missed, and a damping term that keeps the climb from oscillating. All values are
+means over the global batch, here in nats per image.
+"""
+
+from __future__ import annotations
+
+import math
+
+import keras
+import tensorflow as tf
+
+KINDS = ("equality", "clamped_equality", "upper_bound")
+
+
+@keras.saving.register_keras_serializable(package="tf_structvae")
+class Constraint(keras.layers.Layer):
+    """Holds a scalar g(x) = value - target at, or below, zero.
+
+    ```none
+    loss       += coefficient * g,   coefficient = multiplier + damping * stop_gradient(g)
+    multiplier += rate * g           (gradient ascent)
+    ```
+
+    Kinds:
+      "equality": value = target; the multiplier may take either sign.
+      "clamped_equality": what the authors' code does with eq. 2: the multiplier is kept >= 0, but
+        the damping still pulls a value that lies below its target up to it.
+      "upper_bound": value <= target; multiplier and coefficient are kept >= 0, so a satisfied
+        constraint leaves the loss alone.
+
+    Units: the authors sum over a batch of 25 with rate 1 and damping 10; per image that is rate 25
+    and damping 250.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        target: float,
+        kind: str = "clamped_equality",
+        rate: float = 1.0,
+        damping: float = 10.0,
+        initial_multiplier: float = 0.0,
+    ):
+        """
+        Args:
+          name: the constrained quantity; `StructuredVAE` offers "kl", "entropy" and more.
+          target: where the mean of the quantity shall be.
+          kind: one of `KINDS`.
+          rate: step of the gradient ascent, per image; >= 0.
+          damping: per image; >= 0.
+          initial_multiplier: where the multiplier starts; >= 0 unless `kind` is "equality".
+
+        Raises:
+          ValueError: an argument outside its range.
+        """
+        if kind not in KINDS:
+            raise ValueError(f"kind must be one of {KINDS}, got {kind!r}.")
+        for label, value in (("rate", rate), ("damping", damping)):
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"{label} must be finite and >= 0, got {value}.")
+        if not math.isfinite(target):
+            raise ValueError(f"target must be finite, got {target}.")
+        if initial_multiplier < 0 and kind != "equality":
+            raise ValueError(f"initial_multiplier must be >= 0 for {kind}: {initial_multiplier}.")
+        super().__init__(name=name, dtype="float32")
+        self.target = float(target)
+        self.kind = kind
+        self.rate = float(rate)
+        self.damping = float(damping)
+        self.initial_multiplier = float(initial_multiplier)
+        self.multiplier = self.add_weight(
+            name="multiplier",
+            shape=(),
+            initializer=keras.initializers.Constant(initial_multiplier),
+            trainable=False,
+            aggregation="only_first_replica",
+        )
+        self.built = True
+
+    def gap(self, value) -> tf.Tensor:
+        """value - target."""
+        return value - self.target
+
+    def coefficient(self, value) -> tf.Tensor:
+        """The weight of the gap in the loss, a constant for the gradient."""
+        coefficient = self.multiplier + self.damping * self.gap(value)
+        if self.kind == "upper_bound":
+            coefficient = tf.maximum(coefficient, 0.0)
+        return tf.stop_gradient(coefficient)
+
+    def call(self, value):
+        """The term to add to a loss that is minimised; `value` is a scalar."""
+        return self.coefficient(value) * self.gap(value)
+
+    def update(self, value, weight=1.0) -> None:
+        """One step of gradient ascent on the multiplier; the same value on every replica."""
+        multiplier = self.multiplier + weight * self.rate * self.gap(value)
+        if self.kind != "equality":
+            multiplier = tf.maximum(multiplier, 0.0)
+        self.multiplier.assign(multiplier)
+
+    def get_config(self):
+        return {
+            "name": self.name,
+            "target": self.target,
+            "kind": self.kind,
+            "rate": self.rate,
+            "damping": self.damping,
+            "initial_multiplier": self.initial_multiplier,
+        }

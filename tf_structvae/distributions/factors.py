@@ -1,0 +1,229 @@
+"""The covariance factor P [..., N, R]: a dense tensor, or features times kernel, never built.
+
+A factor offers the five products that the distribution needs. `matmul_vjp` gives the gradient of
+<cotangent, P c> for the factor's own tensors, so that the distribution can hold c fixed.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from tf_structvae import linalg
+
+
+class Factor(abc.ABC):
+    """A matrix P [..., N, R] known by its products."""
+
+    tensors: Sequence[tf.Tensor]
+    dtype: tf.DType
+
+    @property
+    @abc.abstractmethod
+    def rank(self) -> int | None:
+        """R, or None where it is not static."""
+
+    @abc.abstractmethod
+    def gram(self, weights: tf.Tensor | None = None) -> tf.Tensor:
+        """P^T diag(weights) P, float64 [..., R, R]; weights [..., N]."""
+
+    @abc.abstractmethod
+    def matmul(self, c: tf.Tensor) -> tf.Tensor:
+        """P c, [..., N, K], for c [..., R, K]."""
+
+    @abc.abstractmethod
+    def matmul_vjp(self, cotangent: tf.Tensor, c: tf.Tensor) -> list[tf.Tensor]:
+        """Gradients of sum(cotangent * (P c)) for `tensors`; cotangent [..., N, K]."""
+
+    @abc.abstractmethod
+    def rmatmul(self, r: tf.Tensor) -> tf.Tensor:
+        """P^T r, float64 [..., R, K], for r [..., N, K]."""
+
+    @abc.abstractmethod
+    def row_sum_of_squares(self) -> tf.Tensor:
+        """Squared row norms, the diagonal of P P^T, [..., N]."""
+
+    @abc.abstractmethod
+    def mix(self, matrix: tf.Tensor) -> Factor:
+        """P T, for T [..., R, K]."""
+
+    @abc.abstractmethod
+    def scale_rows(self, weights: tf.Tensor) -> Factor:
+        """diag(weights) P, for weights [..., N]."""
+
+    @abc.abstractmethod
+    def gather_rows(self, indices: tf.Tensor) -> DenseFactor:
+        """The rows at indices [K], dense [..., K, R]."""
+
+    @abc.abstractmethod
+    def dense(self) -> tf.Tensor:
+        """P itself, [..., N, R]."""
+
+
+class DenseFactor(Factor):
+    """P as a tensor."""
+
+    def __init__(self, matrix: tf.Tensor):
+        self.matrix = matrix
+        self.tensors = [matrix]
+        self.dtype = matrix.dtype
+
+    @property
+    def rank(self):
+        return self.matrix.shape[-1]
+
+    def gram(self, weights=None):
+        if weights is None:
+            return linalg.gram(self.matrix)
+        return linalg.cross_gram(self.matrix, self.matrix * weights[..., tf.newaxis])
+
+    def matmul(self, c):
+        return tf.matmul(self.matrix, tf.cast(c, self.dtype))
+
+    def matmul_vjp(self, cotangent, c):
+        gradient = tf.matmul(cotangent, tf.cast(c, self.dtype), transpose_b=True)
+        return [linalg.sum_to_shape(gradient, tf.shape(self.matrix))]
+
+    def rmatmul(self, r):
+        return linalg.cross_gram(self.matrix, r)
+
+    def row_sum_of_squares(self):
+        return tf.reduce_sum(tf.square(self.matrix), axis=-1)
+
+    def mix(self, matrix):
+        return DenseFactor(tf.matmul(self.matrix, tf.cast(matrix, self.dtype)))
+
+    def scale_rows(self, weights):
+        return DenseFactor(self.matrix * weights[..., tf.newaxis])
+
+    def gather_rows(self, indices):
+        return DenseFactor(tf.gather(self.matrix, indices, axis=-2))
+
+    def dense(self):
+        return self.matrix
+
+
+class ProductFactor(Factor):
+    """P = diag(row_scale) (features x kernel), with row_scale = 1 if None.
+
+    `P[s, c, :] = features[s] kernel[:, c, :]` at pixel s and channel c, N = S * C; features
+    [..., S, F], kernel [..., F, C, R], row_scale [..., N]. No product touches more than S x F
+    numbers, so the cost hardly depends on R.
+    """
+
+    def __init__(self, features: tf.Tensor, kernel: tf.Tensor, row_scale: tf.Tensor | None = None):
+        self.features = features
+        self.kernel = kernel
+        self.row_scale = row_scale
+        self.tensors = [features, kernel] + ([] if row_scale is None else [row_scale])
+        self.dtype = features.dtype
+
+    @property
+    def rank(self):
+        return self.kernel.shape[-1]
+
+    @property
+    def _channels(self):
+        return self.kernel.shape[-2]
+
+    def _to_pixels(self, r):
+        """[..., N, K] -> [..., S, C * K]."""
+        shape = tf.shape(r)
+        pixels = shape[-2] // self._channels
+        return tf.reshape(r, tf.concat([shape[:-2], [pixels, self._channels * shape[-1]]], 0))
+
+    def _times_features(self, mixed):
+        """features x mixed [..., F, C, K] without the row scale, [..., N, K]."""
+        shape = tf.shape(mixed)
+        flat = tf.reshape(mixed, tf.concat([shape[:-2], [self._channels * shape[-1]]], 0))
+        product = tf.matmul(self.features, flat)
+        pixels, static = self.features.shape[-2], product.shape[:-2]
+        shape = tf.concat([tf.shape(product)[:-2], [-1, shape[-1]]], 0)
+        n = None if pixels is None else pixels * self._channels
+        return tf.ensure_shape(tf.reshape(product, shape), [*static, n, mixed.shape[-1]])
+
+    def _scaled(self, x):
+        return x if self.row_scale is None else x * self.row_scale[..., tf.newaxis]
+
+    def _mixed(self, matrix):
+        return tf.einsum("...fcr,...rk->...fck", self.kernel, tf.cast(matrix, self.dtype))
+
+    def _moments(self, r):
+        """features^T r by channel, float64 [..., F, C, K], for r [..., N, K]."""
+        moments = linalg.cross_gram(self.features, self._to_pixels(r))
+        shape = tf.concat([tf.shape(moments)[:-1], [self._channels, tf.shape(r)[-1]]], 0)
+        return tf.reshape(moments, shape)
+
+    def gram(self, weights=None):
+        kernel = tf.cast(self.kernel, tf.float64)
+        if self.row_scale is not None:
+            square = tf.square(self.row_scale)
+            weights = square if weights is None else weights * square
+        if weights is None:
+            features = linalg.gram(self.features)
+            return tf.einsum("...fcr,...fg,...gcq->...rq", kernel, features, kernel)
+        by_channel = self._to_pixels(weights[..., tf.newaxis])
+        total = tf.constant(0.0, tf.float64)
+        for c in range(self._channels):
+            weighted = self.features * by_channel[..., c : c + 1]
+            features = linalg.cross_gram(self.features, weighted)
+            k = kernel[..., c, :]
+            total += tf.matmul(k, tf.matmul(features, k), transpose_a=True)
+        return total
+
+    def matmul(self, c):
+        return self._scaled(self._times_features(self._mixed(c)))
+
+    def matmul_vjp(self, cotangent, c):
+        c = tf.cast(c, self.dtype)
+        mixed = self._mixed(c)
+        shape = tf.shape(mixed)
+        flat = tf.reshape(mixed, tf.concat([shape[:-2], [shape[-2] * shape[-1]]], 0))
+        scaled = self._scaled(cotangent)
+        to_features = tf.matmul(self._to_pixels(scaled), flat, transpose_b=True)
+        moments = tf.cast(self._moments(scaled), self.dtype)
+        to_kernel = tf.einsum("...fck,...rk->...fcr", moments, c)
+        gradients = [to_features, to_kernel]
+        if self.row_scale is not None:
+            gradients.append(tf.reduce_sum(cotangent * self._times_features(mixed), axis=-1))
+        return [
+            linalg.sum_to_shape(g, tf.shape(t))
+            for g, t in zip(gradients, self.tensors, strict=True)
+        ]
+
+    def rmatmul(self, r):
+        kernel = tf.cast(self.kernel, tf.float64)
+        return tf.einsum("...fcr,...fck->...rk", kernel, self._moments(self._scaled(r)))
+
+    def row_sum_of_squares(self):
+        by_channel = []
+        for c in range(self._channels):
+            k = self.kernel[..., c, :]
+            metric = tf.matmul(k, k, transpose_b=True)
+            by_channel.append(
+                tf.reduce_sum(tf.matmul(self.features, metric) * self.features, axis=-1)
+            )
+        stacked = tf.stack(by_channel, axis=-1)
+        squares = tf.reshape(stacked, tf.concat([tf.shape(stacked)[:-2], [-1]], 0))
+        return squares if self.row_scale is None else squares * tf.square(self.row_scale)
+
+    def mix(self, matrix):
+        return ProductFactor(self.features, self._mixed(matrix), self.row_scale)
+
+    def scale_rows(self, weights):
+        scale = weights if self.row_scale is None else weights * self.row_scale
+        return ProductFactor(self.features, self.kernel, scale)
+
+    def gather_rows(self, indices):
+        pixel, channel = indices // self._channels, indices % self._channels
+        features = tf.gather(self.features, pixel, axis=-2)
+        kernel = tf.gather(self.kernel, channel, axis=-2)
+        rows = tf.einsum("...kf,...fkr->...kr", features, kernel)
+        if self.row_scale is not None:
+            rows *= tf.gather(self.row_scale, indices, axis=-1)[..., tf.newaxis]
+        return DenseFactor(rows)
+
+    def dense(self):
+        return self._scaled(self._times_features(self.kernel))

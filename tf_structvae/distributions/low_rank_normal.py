@@ -1,0 +1,676 @@
+"""The multivariate normal with covariance P P^T + D, exact in float32 at the size of an image."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from tf_structvae import linalg
+from tf_structvae.distributions.factors import DenseFactor, Factor, ProductFactor
+
+tfd = tfp.distributions
+tfb = tfp.bijectors
+
+
+class Summary(NamedTuple):
+    """What one pass over the pixels tells of a value; see `LowRankMultivariateNormal.summarize`."""
+
+    log_prob: tf.Tensor
+    entropy: tf.Tensor
+    noise_mean: tf.Tensor
+    noise_covariance: tf.Tensor
+
+
+class LowRankMultivariateNormal(tfd.MultivariateNormalDiagPlusLowRank):
+    """Multivariate normal over R^N, low rank in the covariance: Sigma = P P^T + D (paper, 3.2).
+
+    ```none
+    y = loc + P omega_p + D^1/2 omega_d,    omega_p ~ N(0, I_R), omega_d ~ N(0, I_N)    (eq. 3)
+    ```
+
+    Against the base class: there the *scale* is diagonal plus low rank. This covariance has a
+    scale of that form, so `scale`, `scale_diag`, `scale_perturb_factor` and `scale_perturb_diag`
+    exist and agree with `covariance()`, but they are computed only when somebody asks.
+
+    The log-density uses the noise posterior c = K^-1 P^T D^-1 r, K = I + P^T D^-1 P, r = y - loc:
+
+    ```none
+    r^T Sigma^-1 r = (r - P c)^T D^-1 (r - P c) + c^T c,    log|Sigma| = log|D| + log|K|
+    ```
+
+    R x R work is float64. The subtractive Woodbury form is never used: with D = 1e-5 I it loses
+    hundreds of nats in float32.
+
+    An entry whose `cov_diag` is zero *and* whose row of P is zero is a point mass (what `condition`
+    makes of observed entries): sampling returns `loc` there, and `log_prob` and `entropy` are those
+    of the remaining entries.
+
+    Not checked unless `validate_args`: that `cov_diag` is positive (or non-negative, as above).
+    """
+
+    def __init__(
+        self,
+        loc,
+        cov_factor,
+        cov_diag,
+        validate_args: bool = False,
+        allow_nan_stats: bool = True,
+        name: str = "LowRankMultivariateNormal",
+    ):
+        """
+        Args:
+          loc: mean, [..., N].
+          cov_factor: P, [..., N, R]; any R >= 1, rank-deficient or not.
+          cov_diag: the diagonal of D, scalar (D = eps I), [..., 1] or [..., N].
+          validate_args: check `cov_diag` at run time.
+          allow_nan_stats: as in every `tfd.Distribution`; all statistics are defined.
+          name: name scope of the operations.
+
+        Raises:
+          ValueError: shapes that do not fit each other.
+        """
+        parameters = dict(locals())
+        with tf.name_scope(name) as name:
+            loc, cov_factor, cov_diag = _convert(loc=loc, cov_factor=cov_factor, cov_diag=cov_diag)
+            _check_shape("loc", loc.shape, 1, "[..., N]")
+            _check_shape("cov_factor", cov_factor.shape, 2, "[..., N, R]")
+            _check_event("cov_factor", cov_factor.shape[-2:-1], loc)
+            self._cov_factor = cov_factor
+            self._set_up(loc, cov_diag, validate_args, allow_nan_stats, parameters, name)
+
+    def _set_up(self, loc, cov_diag, validate_args, allow_nan_stats, parameters, name):
+        if cov_diag.shape.rank and cov_diag.shape[-1] != 1:
+            _check_event("cov_diag", cov_diag.shape[-1:], loc)
+        self._loc = loc
+        self._cov_diag = cov_diag
+        # Past the base classes' own constructors: they would compute a scale at once.
+        tfd.Distribution.__init__(
+            self,
+            dtype=loc.dtype,
+            reparameterization_type=tfd.FULLY_REPARAMETERIZED,
+            validate_args=validate_args,
+            allow_nan_stats=allow_nan_stats,
+            parameters=parameters,
+            name=name,
+        )
+
+    @classmethod
+    def _parameter_properties(cls, dtype, num_classes=None):
+        positive = tfb.Softplus(low=tf.experimental.numpy.finfo(dtype.as_numpy_dtype).eps)
+        return dict(
+            loc=tfp.util.ParameterProperties(event_ndims=1),
+            cov_factor=tfp.util.ParameterProperties(
+                event_ndims=2, shape_fn=lambda sample_shape: list(sample_shape) + [1]
+            ),
+            cov_diag=tfp.util.ParameterProperties(
+                event_ndims=lambda self: min(1, self._cov_diag.shape.rank),
+                default_constraining_bijector_fn=lambda: positive,
+            ),
+        )
+
+    # --- Parameters -------------------------------------------------------------------------
+
+    @property
+    def loc(self) -> tf.Tensor:
+        """Mean, [..., N]."""
+        return self._loc
+
+    @property
+    def cov_factor(self) -> tf.Tensor:
+        """P, [..., N, R]."""
+        return self._cov_factor
+
+    @property
+    def cov_diag(self) -> tf.Tensor:
+        """The diagonal of D as it was given: scalar, [..., 1] or [..., N]."""
+        return self._cov_diag
+
+    @property
+    def rank(self) -> int | None:
+        """R, the number of columns of P."""
+        return self._factor().rank
+
+    def _rank_tensor(self) -> tf.Tensor:
+        return tf.shape(self._cov_factor)[-1]
+
+    def _factor(self) -> Factor:
+        return DenseFactor(tf.convert_to_tensor(self._cov_factor))
+
+    def _diag(self) -> tuple[tf.Tensor, bool]:
+        """cov_diag as [..., 1] or [..., N], and whether it is the same for all entries."""
+        diag = tf.convert_to_tensor(self._cov_diag)
+        if diag.shape.rank == 0:
+            diag = diag[tf.newaxis]
+        return diag, diag.shape[-1] == 1
+
+    # --- The algebra ------------------------------------------------------------------------
+
+    def _cholesky(self, factor: Factor) -> tuple[tf.Tensor, tf.Tensor]:
+        """K = I + P^T D^-1 P and its Cholesky factor, float64 [..., R, R]."""
+        diag, isotropic = self._diag()
+        if isotropic:
+            gram = factor.gram() / tf.cast(diag, tf.float64)[..., tf.newaxis]
+        else:
+            gram = factor.gram(tf.math.reciprocal_no_nan(diag))
+        capacitance = linalg.capacitance(gram)
+        return capacitance, tf.linalg.cholesky(capacitance)
+
+    def _log_det_diag(self) -> tf.Tensor:
+        """log|D| over the entries that are not point masses, float64 [...]."""
+        diag, isotropic = self._diag()
+        diag = tf.cast(diag, tf.float64)
+        if isotropic:
+            return self._event_size() * tf.math.log(diag[..., 0])
+        return tf.reduce_sum(tf.math.log(tf.where(diag > 0, diag, 1.0)), axis=-1)
+
+    def _event_size(self) -> tf.Tensor:
+        return tf.cast(self.event_shape_tensor()[0], tf.float64)
+
+    def _degrees_of_freedom(self) -> tf.Tensor:
+        """How many entries are not point masses, float64 [...]."""
+        diag, isotropic = self._diag()
+        if isotropic:
+            return self._event_size()
+        return tf.reduce_sum(tf.cast(diag > 0, tf.float64), axis=-1)
+
+    def _noise_mean(self, residual, factor, cholesky):
+        """c = K^-1 P^T D^-1 r, float64 [..., R, K], for r [..., N, K]."""
+        diag, isotropic = self._diag()
+        if isotropic:
+            moments = factor.rmatmul(residual) / tf.cast(diag, tf.float64)[..., tf.newaxis]
+        else:
+            moments = factor.rmatmul(residual * tf.math.reciprocal_no_nan(diag)[..., tf.newaxis])
+        return _cholesky_solve(cholesky, moments)
+
+    def _mahalanobis(self, residual, factor, c):
+        """r^T Sigma^-1 r in the residual form, float64 [..., K].
+
+        c minimises that form, so its first derivative may treat c as a constant, which spares two
+        passes over the pixels and their noise. c and what is left of r still arrive as arguments
+        whose own gradient is None, so that the derivative of the derivative sees them.
+        """
+        diag, isotropic = self._diag()
+        columns = tf.expand_dims(diag, -1)
+
+        @tf.custom_gradient
+        def form(left, c, residual, columns, *tensors):
+            if isotropic:
+                squares = linalg.sum_of_squares(left) / tf.cast(columns[..., 0, :], tf.float64)
+            else:
+                weights = tf.math.reciprocal_no_nan(columns[..., 0])
+                squares = linalg.sum_of_squares(left, weights)
+            value = squares + tf.reduce_sum(tf.square(c), axis=-2)
+
+            def grad(g):
+                g = tf.cast(g, residual.dtype)[..., tf.newaxis, :]
+                w = left * tf.math.reciprocal_no_nan(columns)
+                to_residual = 2.0 * g * w
+                to_columns = linalg.sum_to_shape(-g * tf.square(w), tf.shape(columns))
+                to_factor = factor.matmul_vjp(-to_residual, c)
+                to_residual = linalg.sum_to_shape(to_residual, tf.shape(residual))
+                return [None, None, to_residual, to_columns, *to_factor]
+
+            return value, grad
+
+        left = residual - factor.matmul(c)
+        return form(left, c, residual, columns, *factor.tensors)
+
+    # --- tfd.Distribution -------------------------------------------------------------------
+
+    # What the base classes derive from a bijector comes from the distribution's own hooks here.
+    _call_sample_n = tfd.Distribution._call_sample_n
+    experimental_local_measure = tfd.Distribution.experimental_local_measure
+
+    def _batch_shape(self):
+        return tfd.Distribution._batch_shape(self)
+
+    def _batch_shape_tensor(self, **parameter_kwargs):
+        return tfd.Distribution._batch_shape_tensor(self, **parameter_kwargs)
+
+    def _event_shape(self):
+        return self._loc.shape[-1:]
+
+    def _event_shape_tensor(self):
+        return tf.shape(self._loc)[-1:]
+
+    def _sample_and_log_prob(self, sample_shape, seed, **kwargs):
+        value = self._call_sample_n(sample_shape, seed=seed, **kwargs)
+        return value, self._log_prob(value)
+
+    def _prob(self, value):
+        return tf.exp(self._log_prob(value))
+
+    def _log_prob(self, value):
+        return self._log_prob_and_noise(value, *self._factorise())[0]
+
+    def _entropy(self):
+        _, capacitance, cholesky = self._factorise()
+        return self._broadcast_scalar(self._entropy_from(capacitance, cholesky))
+
+    def _entropy_from(self, capacitance, cholesky):
+        return self._diag_entropy() + 0.5 * linalg.log_det(capacitance, cholesky)
+
+    def _diag_entropy(self):
+        constant = self._degrees_of_freedom() * (1.0 + math.log(2.0 * math.pi))
+        return 0.5 * (constant + self._log_det_diag())
+
+    def entropy_floor(self) -> tf.Tensor:
+        """The entropy of D alone, N/2 log(2 pi e) + log|D|/2 nats, [*batch]: P = 0."""
+        with self._name_and_control_scope("entropy_floor"):
+            return self._broadcast_scalar(self._diag_entropy())
+
+    def _factorise(self):
+        factor = self._factor()
+        return (factor, *self._cholesky(factor))
+
+    def _broadcast_scalar(self, x):
+        x = tf.cast(x, self.dtype)
+        return tf.broadcast_to(
+            x, tf.broadcast_dynamic_shape(tf.shape(x), self.batch_shape_tensor())
+        )
+
+    def _log_prob_and_noise(self, value, factor, capacitance, cholesky):
+        """log-density [*sample, *batch] and noise mean c [*sample, *batch, R] (float64).
+
+        Several values of one distribution become columns, so P is read once for all of them.
+        """
+        batch_rank = self.batch_shape_tensor().shape[0]
+        extra = value.shape.rank - 1 - batch_rank
+        residual = value - tf.convert_to_tensor(self._loc)
+        if extra <= 0:
+            columns = residual[..., tf.newaxis]
+        else:
+            columns = _samples_to_columns(residual, extra)
+        c = self._noise_mean(columns, factor, cholesky)
+        form = self._mahalanobis(columns, factor, c)
+        if extra <= 0:
+            form, c = form[..., 0], c[..., 0]
+        else:
+            sample_shape = tf.shape(residual)[:extra]
+            form = _columns_to_samples(form, sample_shape)
+            c = _columns_to_samples(c, sample_shape)
+        constant = self._degrees_of_freedom() * math.log(2.0 * math.pi)
+        log_det = self._log_det_diag() + linalg.log_det(capacitance, cholesky)
+        return tf.cast(-0.5 * (constant + log_det + form), self.dtype), c
+
+    def summarize(self, value) -> Summary:
+        """Log-density, entropy and noise posterior from one factorisation.
+
+        Args:
+          value: [*sample, *batch, N].
+
+        Returns:
+          `Summary` of log_prob [*sample, *batch] and entropy [*batch] (nats), noise_mean
+          c = E[omega_p | value] [*sample, *batch, R] and noise_covariance K^-1 [*batch, R, R].
+        """
+        with self._name_and_control_scope("summarize"):
+            value = tf.convert_to_tensor(value, self.dtype)
+            factor, capacitance, cholesky = self._factorise()
+            log_prob, c = self._log_prob_and_noise(value, factor, capacitance, cholesky)
+            entropy = self._broadcast_scalar(self._entropy_from(capacitance, cholesky))
+            covariance = linalg.cholesky_inverse(cholesky)
+            return Summary(
+                log_prob, entropy, tf.cast(c, self.dtype), tf.cast(covariance, self.dtype)
+            )
+
+    def _sample_n(self, n, seed=None):
+        seeds = tfp.random.split_seed(seed, n=2, salt="LowRankMultivariateNormal")
+        batch = self.batch_shape_tensor()
+        rank = self._rank_tensor()[tf.newaxis]
+        factor_noise = tf.random.stateless_normal(
+            tf.concat([[n], batch, rank], 0), seeds[0], dtype=self.dtype
+        )
+        diag_noise = tf.random.stateless_normal(
+            tf.concat([[n], batch, self.event_shape_tensor()], 0), seeds[1], dtype=self.dtype
+        )
+        return self.sample_from_noise(factor_noise, diag_noise)
+
+    def sample_from_noise(self, factor_noise, diag_noise=None) -> tf.Tensor:
+        """loc + P omega_p + D^1/2 omega_d (eq. 3).
+
+        Args:
+          factor_noise: omega_p, [*sample, *batch, R].
+          diag_noise: omega_d, [*sample, *batch, N]; None means zero: a picture without pixel noise.
+
+        Returns:
+          [*sample, *batch, N].
+        """
+        with self._name_and_control_scope("sample_from_noise"):
+            factor_noise = tf.convert_to_tensor(factor_noise, self.dtype)
+            factor = self._factor()
+            batch_rank = self.batch_shape_tensor().shape[0]
+            extra = factor_noise.shape.rank - 1 - batch_rank
+            if extra <= 0:
+                structured = factor.matmul(factor_noise[..., tf.newaxis])[..., 0]
+            else:
+                columns = factor.matmul(_samples_to_columns(factor_noise, extra))
+                structured = _columns_to_samples(columns, tf.shape(factor_noise)[:extra])
+            y = tf.convert_to_tensor(self._loc) + structured
+            if diag_noise is not None:
+                y += tf.sqrt(self._diag()[0]) * tf.convert_to_tensor(diag_noise, self.dtype)
+            return y
+
+    def noise_posterior(self, value) -> tuple[tf.Tensor, tf.Tensor]:
+        """Mean c = K^-1 P^T D^-1 r and covariance K^-1 of omega_p given a value.
+
+        Args:
+          value: [*sample, *batch, N].
+
+        Returns:
+          Mean [*sample, *batch, R] and covariance [*batch, R, R].
+        """
+        summary = self.summarize(value)
+        return summary.noise_mean, summary.noise_covariance
+
+    def _mean(self):
+        return self._broadcast_event(tf.convert_to_tensor(self._loc))
+
+    _mode = _mean
+
+    def _variance(self):
+        return self._broadcast_event(self._factor().row_sum_of_squares() + self._diag()[0])
+
+    def _stddev(self):
+        return tf.sqrt(self._variance())
+
+    def _covariance(self):
+        matrix = self._factor().dense()
+        covariance = tf.matmul(matrix, matrix, transpose_b=True)
+        diagonal = tf.linalg.diag_part(covariance) + self._diag()[0]
+        shape = tf.concat([self.batch_shape_tensor(), tf.tile(self.event_shape_tensor(), [2])], 0)
+        diagonal = self._broadcast_event(diagonal)
+        return tf.linalg.set_diag(tf.broadcast_to(covariance, shape), diagonal)
+
+    def _broadcast_event(self, x):
+        shape = tf.concat([self.batch_shape_tensor(), self.event_shape_tensor()], 0)
+        return tf.broadcast_to(x, shape)
+
+    def _default_event_space_bijector(self):
+        return tfb.Identity(validate_args=self.validate_args)
+
+    def _parameter_control_dependencies(self, is_init):
+        if not self.validate_args:
+            return []
+        return [
+            tf.debugging.assert_non_negative(
+                self._cov_diag, message="cov_diag must not be negative."
+            )
+        ]
+
+    # --- The structure of the covariance ------------------------------------------------------
+
+    def covariance_row(self, index) -> tf.Tensor:
+        """Row `index` of Sigma, P p_i + d_i e_i (the covariance to one pixel, Fig. 2).
+
+        Args:
+          index: int scalar in [0, N).
+
+        Returns:
+          [*batch, N].
+        """
+        with self._name_and_control_scope("covariance_row"):
+            index = tf.convert_to_tensor(index, tf.int32)
+            factor = self._factor()
+            p_i = factor.gather_rows(index[tf.newaxis]).dense()
+            row = factor.matmul(tf.linalg.matrix_transpose(p_i))[..., 0]
+            unit = tf.one_hot(index, self.event_shape_tensor()[0], dtype=self.dtype)
+            return self._broadcast_event(row + unit * self._diag()[0])
+
+    def condition(self, mask, value, noise_variance=None) -> LowRankMultivariateNormal:
+        """The distribution given the entries under the mask (eq. 5 and 6).
+
+        Observed are b = y_o + sqrt(noise_variance) n. With W = (D + noise_variance)^-1 on the
+        observed entries and 0 elsewhere, S = (I + P^T W P)^-1 and m = S P^T W (b - loc), the
+        posterior of omega_p is N(m, S), and with the gain g = D W
+
+        ```none
+        mean = (1 - g) (loc + P m) + g b,   factor = (1 - g) P S^1/2,   D' = (1 - g) D
+        ```
+
+        No matrix of the size of the observation is built.
+
+        Args:
+          mask: bool, [..., N]; True where observed.
+          value: b, [..., N]; read only where the mask is True.
+          noise_variance: scalar or [..., 1] or [..., N], >= 0; None and zero: y_o = b exactly.
+
+        Returns:
+          A distribution of the same kind over all N entries; without noise the observed ones are
+          point masses at `value`.
+        """
+        with self._name_and_control_scope("condition"):
+            mask = tf.convert_to_tensor(mask, tf.bool)
+            loc = tf.convert_to_tensor(self._loc)
+            diag, _ = self._diag()
+            noise = tf.convert_to_tensor(
+                0.0 if noise_variance is None else noise_variance, self.dtype
+            )
+            if noise.shape.rank == 0:
+                noise = noise[tf.newaxis]
+            value = tf.where(mask, tf.convert_to_tensor(value, self.dtype), loc)
+            # A point mass that is observed without noise stays what it is.
+            weights = tf.where(mask, tf.math.reciprocal_no_nan(diag + noise), 0.0)
+            gain = tf.where(mask & (noise == 0.0), 1.0, diag * weights)
+            factor = self._factor()
+            cholesky = tf.linalg.cholesky(linalg.capacitance(factor.gram(weights)))
+            moments = factor.rmatmul((weights * (value - loc))[..., tf.newaxis])
+            m = _cholesky_solve(cholesky, moments)
+            root = linalg.inverse_root(cholesky)
+            kept = 1.0 - gain
+            return self._with_factor(
+                factor.mix(root).scale_rows(kept),
+                loc=kept * (loc + factor.matmul(m)[..., 0]) + gain * value,
+                cov_diag=kept * diag,
+                name="conditional",
+            )
+
+    def _with_factor(self, factor, loc, cov_diag, name):
+        return LowRankMultivariateNormal(loc, factor.dense(), cov_diag, name=name)
+
+    # --- The base class's view, computed when asked for ---------------------------------------
+
+    def _eigen(self):
+        """Eigenvalues [..., R] and eigenvectors [..., R, R] of P^T D^-1 P, float64."""
+        capacitance, _ = self._cholesky(self._factor())
+        values, vectors = tf.linalg.eigh(capacitance)
+        return tf.maximum(values - 1.0, 0.0), vectors
+
+    @property
+    def scale_diag(self) -> tf.Tensor:
+        """D^1/2, [..., N]."""
+        return self._broadcast_event(tf.sqrt(self._diag()[0]))
+
+    @property
+    def scale_perturb_factor(self) -> tf.Tensor:
+        """P V, [..., N, R], with V the eigenvectors of P^T D^-1 P."""
+        return self._factor().mix(self._eigen()[1]).dense()
+
+    @property
+    def scale_perturb_diag(self) -> tf.Tensor:
+        """[..., R]; for D = eps I the scale is sqrt(eps) I + (P V) diag(.) (P V)^T."""
+        a = tf.cast(linalg.symmetric_inverse_root(self._eigen()[0]), self.dtype)
+        diag, isotropic = self._diag()
+        return a * tf.math.rsqrt(diag) if isotropic else a
+
+    @property
+    def scale(self) -> tf.linalg.LinearOperatorLowRankUpdate:
+        """S with S S^T = Sigma: D^1/2 (I + Q V diag(a) V^T Q^T), Q = D^-1/2 P.
+
+        For D = eps I it is symmetric.
+        """
+        diag, isotropic = self._diag()
+        u = self.scale_perturb_factor
+        v = None if isotropic else u / tf.sqrt(diag)[..., tf.newaxis]
+        return tf.linalg.LinearOperatorLowRankUpdate(
+            tf.linalg.LinearOperatorDiag(self.scale_diag, is_positive_definite=True),
+            u=u,
+            diag_update=self.scale_perturb_diag,
+            v=v,
+            is_self_adjoint=isotropic,
+            is_non_singular=True,
+            is_square=True,
+        )
+
+    @property
+    def distribution(self):
+        """The standard normal that `bijector` maps to this distribution."""
+        zeros = tf.zeros(self.batch_shape_tensor(), self.dtype)
+        return tfd.Sample(tfd.Normal(zeros, tf.ones([], self.dtype)), self.event_shape_tensor())
+
+    @property
+    def bijector(self):
+        """x -> loc + scale @ x."""
+        return tfb.Shift(self._loc)(tfb.ScaleMatvecLinearOperator(self.scale))
+
+
+class FeatureLowRankMultivariateNormal(LowRankMultivariateNormal):
+    """A low-rank normal whose P is features times kernel, what a linear last layer computes.
+
+    `P[s, c, :] = features[s] kernel[:, c, :]`, N = S * C in row-major pixel, channel order. Only
+    `cov_factor`, `covariance` and the base class's view build P, so the cost hardly depends on the rank.
+    """
+
+    def __init__(
+        self,
+        loc,
+        features,
+        kernel,
+        cov_diag,
+        row_scale=None,
+        validate_args: bool = False,
+        allow_nan_stats: bool = True,
+        name: str = "FeatureLowRankMultivariateNormal",
+    ):
+        """
+        Args:
+          loc: mean, [..., S * C].
+          features: [..., S, F].
+          kernel: [..., F, C, R].
+          cov_diag: as in `LowRankMultivariateNormal`.
+          row_scale: [..., S * C], a factor for each row of P, as `condition` makes it; None is one.
+          validate_args: as there.
+          allow_nan_stats: as there.
+          name: name scope of the operations.
+
+        Raises:
+          ValueError: shapes that do not fit each other.
+        """
+        parameters = dict(locals())
+        with tf.name_scope(name) as name:
+            loc, features, kernel, cov_diag, row_scale = _convert(
+                loc=loc, features=features, kernel=kernel, cov_diag=cov_diag, row_scale=row_scale
+            )
+            _check_shape("loc", loc.shape, 1, "[..., N]")
+            _check_shape("features", features.shape, 2, "[..., S, F]")
+            _check_shape("kernel", kernel.shape, 3, "[..., F, C, R]")
+            if not features.shape[-1:].is_compatible_with(kernel.shape[-3:-2]):
+                raise ValueError(
+                    f"features {features.shape} end in F = {features.shape[-1]}, but kernel "
+                    f"{kernel.shape} [..., F, C, R] has F = {kernel.shape[-3]}."
+                )
+            if kernel.shape[-2] is None:
+                raise ValueError("kernel [..., F, C, R] must have a static number of channels C.")
+            if features.shape[-2] is not None:
+                _check_event("features x kernel", [features.shape[-2] * kernel.shape[-2]], loc)
+            self._features = features
+            if row_scale is not None:
+                _check_event("row_scale", row_scale.shape[-1:], loc)
+            self._kernel = kernel
+            self._row_scale = row_scale
+            self._set_up(loc, cov_diag, validate_args, allow_nan_stats, parameters, name)
+
+    @classmethod
+    def _parameter_properties(cls, dtype, num_classes=None):
+        properties = LowRankMultivariateNormal._parameter_properties(dtype, num_classes)
+        del properties["cov_factor"]
+        return dict(
+            loc=properties["loc"],
+            features=tfp.util.ParameterProperties(event_ndims=2),
+            kernel=tfp.util.ParameterProperties(event_ndims=3),
+            row_scale=tfp.util.ParameterProperties(event_ndims=1),
+            cov_diag=properties["cov_diag"],
+        )
+
+    @property
+    def features(self) -> tf.Tensor:
+        """[..., S, F]."""
+        return self._features
+
+    @property
+    def kernel(self) -> tf.Tensor:
+        """[..., F, C, R]."""
+        return self._kernel
+
+    @property
+    def cov_factor(self) -> tf.Tensor:
+        """P, [..., N, R], built by this call."""
+        return self._factor().dense()
+
+    def _rank_tensor(self):
+        return tf.shape(self._kernel)[-1]
+
+    def _factor(self) -> Factor:
+        scale = None if self._row_scale is None else tf.convert_to_tensor(self._row_scale)
+        return ProductFactor(
+            tf.convert_to_tensor(self._features), tf.convert_to_tensor(self._kernel), scale
+        )
+
+    def _with_factor(self, factor, loc, cov_diag, name):
+        return FeatureLowRankMultivariateNormal(
+            loc, factor.features, factor.kernel, cov_diag, factor.row_scale, name=name
+        )
+
+
+def _convert(**tensors):
+    """Tensors of one common dtype; variables and deferred tensors are kept as they are."""
+    known = [x.dtype for x in tensors.values() if hasattr(x, "dtype")]
+    floating = [tf.as_dtype(d) for d in known if tf.as_dtype(d).is_floating]
+    dtype = floating[0] if floating else tf.float32
+    converted = []
+    for name, x in tensors.items():
+        if x is None:
+            converted.append(None)
+        elif isinstance(x, (tf.Variable, tfp.util.DeferredTensor)) or tf.is_tensor(x):
+            if x.dtype != dtype:
+                raise ValueError(f"{name} has dtype {x.dtype.name}, others {dtype.name}.")
+            converted.append(x)
+        else:
+            converted.append(tf.convert_to_tensor(x, dtype, name=name))
+    return converted
+
+
+def _check_shape(name, shape, rank, wanted):
+    if shape.rank is None or shape.rank < rank:
+        raise ValueError(f"{name} must have shape {wanted}, got {shape}.")
+
+
+def _check_event(name, event, loc):
+    if not tf.TensorShape(event).is_compatible_with(loc.shape[-1:]):
+        raise ValueError(
+            f"{name} describes {tf.TensorShape(event)[0]} entries, but loc {loc.shape} [..., N] "
+            f"has {loc.shape[-1]}."
+        )
+
+
+def _cholesky_solve(cholesky, rhs):
+    """(L L^T)^-1 rhs with broadcasting batch dimensions."""
+    half = tf.linalg.triangular_solve(cholesky, rhs, lower=True)
+    return tf.linalg.triangular_solve(cholesky, half, lower=True, adjoint=True)
+
+
+def _samples_to_columns(x, extra):
+    """[*sample, *batch, D] -> [*batch, D, prod(sample)], for `extra` sample dimensions."""
+    shape = tf.shape(x)
+    flat = tf.reshape(x, tf.concat([[-1], shape[extra:]], 0))
+    rank = x.shape.rank - extra + 1
+    return tf.transpose(flat, list(range(1, rank)) + [0])
+
+
+def _columns_to_samples(x, sample_shape):
+    """[..., K] -> [*sample_shape, ...], the inverse of `_samples_to_columns`."""
+    rank = x.shape.rank
+    moved = tf.transpose(x, [rank - 1] + list(range(rank - 1)))
+    return tf.reshape(moved, tf.concat([sample_shape, tf.shape(moved)[1:]], 0))

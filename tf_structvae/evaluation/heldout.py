@@ -1,0 +1,63 @@
+"""What a model is worth on images it has not seen."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tf_structvae import figures
+from tf_structvae.vae import StructuredVAE
+
+
+class Estimate(NamedTuple):
+    """A mean over images and its standard error."""
+
+    value: float
+    error: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.4g} +- {self.error:.2g}"
+
+
+def lag1_autocorrelation(fields: np.ndarray) -> np.ndarray:
+    """Correlation of horizontal and vertical neighbours of each field [B, H, W, C], [B].
+
+    The fields have mean zero by construction (sample minus mean), so none is subtracted.
+    """
+    x = np.asarray(fields, np.float64)
+    power = np.mean(x**2, axis=(1, 2, 3))
+    across = np.mean(x[:, :, 1:] * x[:, :, :-1], axis=(1, 2, 3))
+    down = np.mean(x[:, 1:] * x[:, :-1], axis=(1, 2, 3))
+    return 0.5 * (across + down) / power
+
+
+def held_out(model: StructuredVAE, batches: tf.data.Dataset, seed: int = 0) -> dict[str, Estimate]:
+    """Scores of a model over batches of images [B, H, W, C].
+
+    Returns:
+      elbo, log_prob (one sample of z an image) and kl, in nats per image; and the lag-1 spatial
+      autocorrelation of sample minus mean, of pictures (eq. 3 with omega_d = 0 for a low-rank
+      model) and with the noise of every pixel.
+    """
+    values: dict[str, list[np.ndarray]] = {}
+    for i, images in enumerate(batches):
+        q = model.encode(images)
+        noise = tf.random.stateless_normal(tf.shape(q.loc), [seed, i])
+        z = q.loc + q.stddev() * noise
+        kl = q.kl_divergence(type(q)(tf.zeros_like(q.loc), tf.ones_like(q.loc)))
+        p = model.decode(z)
+        log_prob = p.log_prob(tf.reshape(images, [tf.shape(images)[0], -1]))
+        shape = tuple(images.shape[1:])
+        batch = {"elbo": log_prob - kl, "log_prob": log_prob, "kl": kl}
+        for name, noisy in (("autocorrelation", False), ("autocorrelation_with_noise", True)):
+            sample = figures.sample_picture(p, seed=[seed, i], pixel_noise=noisy)
+            batch[name] = lag1_autocorrelation(figures.to_images(sample - p.mean(), shape))
+        for name, value in batch.items():
+            values.setdefault(name, []).append(np.asarray(value, np.float64))
+    return {name: _estimate(np.concatenate(parts)) for name, parts in values.items()}
+
+
+def _estimate(x: np.ndarray) -> Estimate:
+    return Estimate(float(x.mean()), float(x.std(ddof=1) / np.sqrt(len(x))))

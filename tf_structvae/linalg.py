@@ -1,0 +1,121 @@
+"""Products over all pixels, exact enough for a noise variance of 1e-5 in float32.
+
+Everything of size R x R (R is the rank) is float64; everything of size N (the pixels) stays in
+the dtype it came in, is read as few times as possible, and is summed in blocks whose totals are
+added in float64. All functions broadcast over leading batch dimensions and have exact first and
+second derivatives.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+_BLOCK = 128
+
+
+def _block_length(n: int, target: int = _BLOCK) -> int | None:
+    """The divisor of n nearest to target within a factor of four, so that blocks need no copy."""
+    divisors = [b for b in range(target // 4, min(4 * target, n) + 1) if n % b == 0]
+    return min(divisors, key=lambda b: abs(b - target)) if divisors else None
+
+
+def sum_to_shape(x: tf.Tensor, shape: tf.Tensor) -> tf.Tensor:
+    """Sums the dimensions along which `shape` was broadcast to the shape of x."""
+    axes, _ = tf.raw_ops.BroadcastGradientArgs(s0=shape, s1=tf.shape(x))
+    return tf.reshape(tf.reduce_sum(x, axes), shape)
+
+
+def _blocks(x: tf.Tensor, length: int) -> tf.Tensor:
+    shape = tf.shape(x)
+    return tf.reshape(x, tf.concat([shape[:-2], [shape[-2] // length, length, shape[-1]]], 0))
+
+
+def _inner(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
+    """x^T y over the second-last axis, float64 [..., A, B]."""
+    if x.dtype == tf.float64:
+        return tf.matmul(x, y, transpose_a=True)
+    n = x.shape[-2]
+    if n is not None and n <= _BLOCK:
+        return tf.cast(tf.matmul(x, y, transpose_a=True), tf.float64)
+    length = _block_length(n) if n is not None else None
+    rest = tf.constant(0.0, tf.float64)
+    if length is None:
+        length = _BLOCK
+        whole = (tf.shape(x)[-2] // length) * length
+        rest = tf.cast(
+            tf.matmul(x[..., whole:, :], y[..., whole:, :], transpose_a=True), tf.float64
+        )
+        x, y = x[..., :whole, :], y[..., :whole, :]
+    partial = tf.matmul(_blocks(x, length), _blocks(y, length), transpose_a=True)
+    return tf.reduce_sum(tf.cast(partial, tf.float64), axis=-3) + rest
+
+
+@tf.custom_gradient
+def cross_gram(x: tf.Tensor, y: tf.Tensor):
+    """x^T y, float64 [..., A, B], of x [..., N, A] and y [..., N, B] of one dtype."""
+
+    def grad(g):
+        g = tf.cast(g, x.dtype)
+        return (
+            sum_to_shape(tf.matmul(y, g, transpose_b=True), tf.shape(x)),
+            sum_to_shape(tf.matmul(x, g), tf.shape(y)),
+        )
+
+    return _inner(x, y), grad
+
+
+@tf.custom_gradient
+def gram(x: tf.Tensor):
+    """x^T x, float64 [..., A, A], of x [..., N, A]; the gradient is one product, 2 x sym(g)."""
+
+    def grad(g):
+        return tf.matmul(x, tf.cast(g + tf.linalg.matrix_transpose(g), x.dtype))
+
+    return _inner(x, x), grad
+
+
+def sum_of_squares(x: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
+    """Column sums of weights * x^2, float64 [..., K], of x [..., N, K] and weights [..., N]."""
+    squares = tf.square(x) if weights is None else tf.square(x) * weights[..., tf.newaxis]
+    n = x.shape[-2]
+    length = _block_length(n) if n is not None and n > _BLOCK else None
+    if x.dtype != tf.float64 and length is not None:
+        squares = tf.reduce_sum(_blocks(squares, length), axis=-2)
+    return tf.reduce_sum(tf.cast(squares, tf.float64), axis=-2)
+
+
+@tf.custom_gradient
+def _log_det(matrix: tf.Tensor, cholesky: tf.Tensor):
+    value = 2.0 * tf.reduce_sum(tf.math.log(tf.linalg.diag_part(cholesky)), axis=-1)
+
+    def grad(g):
+        return g[..., tf.newaxis, tf.newaxis] * cholesky_inverse(cholesky), None
+
+    return value, grad
+
+
+def cholesky_inverse(cholesky: tf.Tensor) -> tf.Tensor:
+    """(L L^T)^-1, [..., R, R]."""
+    eye = tf.eye(tf.shape(cholesky)[-1], batch_shape=tf.shape(cholesky)[:-2], dtype=cholesky.dtype)
+    return tf.linalg.cholesky_solve(cholesky, eye)
+
+
+def inverse_root(cholesky: tf.Tensor) -> tf.Tensor:
+    """L^-T, [..., R, R]: a square root of (L L^T)^-1 = L^-T L^-1 without another factorisation."""
+    eye = tf.eye(tf.shape(cholesky)[-1], batch_shape=tf.shape(cholesky)[:-2], dtype=cholesky.dtype)
+    return tf.linalg.triangular_solve(cholesky, eye, lower=True, adjoint=True)
+
+
+def log_det(matrix: tf.Tensor, cholesky: tf.Tensor) -> tf.Tensor:
+    """log |M| = 2 sum log diag L for M = L L^T; d log|M| / dM = M^-1, taken from L."""
+    return _log_det(matrix, cholesky)
+
+
+def capacitance(weighted_gram: tf.Tensor) -> tf.Tensor:
+    """I + P^T D^-1 P, float64 [..., R, R], from the Gram matrix P^T D^-1 P."""
+    return tf.linalg.set_diag(weighted_gram, tf.linalg.diag_part(weighted_gram) + 1.0)
+
+
+def symmetric_inverse_root(eigenvalues: tf.Tensor) -> tf.Tensor:
+    """a with (I + Q V diag(a) V^T Q^T)^2 = I + Q Q^T, for Q^T Q = V diag(eigenvalues) V^T."""
+    return 1.0 / (1.0 + tf.sqrt(1.0 + eigenvalues))

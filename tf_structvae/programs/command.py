@@ -1,0 +1,43 @@
+"""What the programs share: one clear line for a user's error, quiet start."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+
+USER_ERRORS = (ValueError, FileNotFoundError, FileExistsError, PermissionError, FloatingPointError)
+
+
+def fail(message: object) -> None:
+    """Ends the program with status 2 and one message."""
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def run(main: Callable[[], None]) -> None:
+    """Runs an absl program without positional arguments; a user's errors end it by `fail`."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    from absl import app, flags
+
+    def parse(argv: list[str]) -> list[str]:
+        try:
+            rest = flags.FLAGS(argv)
+        except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
+            fail(f"{error.args[0] if error.args else error}\nTry --help.")
+        if len(rest) > 1:
+            fail(f"unexpected argument {rest[1]!r}. Try --help.")
+        return rest
+
+    def guarded(_: list[str]) -> None:
+        try:
+            main()
+        except USER_ERRORS as error:
+            if os.environ.get("STRUCTVAE_TRACEBACK"):
+                raise
+            fail(error)
+        except KeyboardInterrupt:
+            print("\nstopped.", file=sys.stderr)
+            sys.exit(130)
+
+    app.run(guarded, flags_parser=parse)

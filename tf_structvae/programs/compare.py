@@ -1,0 +1,26 @@
+"""Lays means and samples of trained experiments side by side, with their held-out scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from absl import flags
+
+from tf_structvae.programs import command
+
+_WORKDIR = flags.DEFINE_multi_string("workdir", None, "A run's directory; give it several times.")
+_OUTPUT = flags.DEFINE_string("output", "runs/comparison", "Where picture and table go.")
+flags.mark_flag_as_required("workdir")
+
+
+def main() -> None:
+    from tf_structvae import report
+    from tf_structvae.training import Experiment
+
+    experiments = [Experiment.load(w) for w in _WORKDIR.value]
+    picture, table = report.write_comparison(experiments, Path(_OUTPUT.value))
+    print(f"{table}\n\npicture   {picture}")
+
+
+def run() -> None:
+    command.run(main)

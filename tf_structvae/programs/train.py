@@ -1,0 +1,50 @@
+"""Trains an experiment, exports the model and draws what it learned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from absl import flags
+from ml_collections import config_flags
+
+from tf_structvae.programs import command
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment, configs/NAME.py.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Where the run is kept; default runs/NAME.")
+_RESUME = flags.DEFINE_bool("resume", False, "Go on with the run in workdir.")
+flags.mark_flag_as_required("config")
+
+
+def main() -> None:
+    from tf_structvae import config as config_lib
+
+    config = _CONFIG.value
+    config_lib.validate(config)
+    from tf_structvae import report
+    from tf_structvae.export import export
+    from tf_structvae.training import Experiment
+
+    experiment = Experiment(config, _WORKDIR.value or f"runs/{config.name}")
+    experiment.start(_RESUME.value)
+    print(experiment.summary())
+    logs = experiment.train()
+    print(f"\nLast epoch, nats per image: {experiment.targets(logs)}")
+    print(f"\nHeld-out:\n{report.table({config.name: report.write_scores(experiment)})}\n")
+    pictures = report.write_pictures(experiment)
+    model = ""
+    if config.export_dir:
+        model = str(export(experiment.model, Path(config.export_dir) / config.name))
+    w = experiment.workdir
+    print(f"model     {model or 'not exported'}")
+    for picture in pictures:
+        print(f"picture   {picture}")
+    print(f"logs      {w / 'log.csv'}, tensorboard --logdir {w / 'tensorboard'}")
+    print(
+        "next      make compare: the same with a standard VAE, side by side\n"
+        f"          bin/train --config configs/{config.name}.py --workdir {w} "
+        f"--config.train.steps={2 * config.train.steps} --config.seed={config.seed} (longer)"
+    )
+
+
+def run() -> None:
+    command.run(main)

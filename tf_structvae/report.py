@@ -1,0 +1,107 @@
+"""Pictures and numbers of trained experiments, written to files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from tf_structvae import figures
+from tf_structvae.evaluation import heldout
+from tf_structvae.training import Experiment
+
+_COLUMNS = 8
+_NO_PIXEL_NOISE = "Samples are drawn as eq. 3 with omega_d = 0 (no pixel noise)."
+
+
+def describe(experiment: Experiment) -> str:
+    """One line on the model and what it was trained on."""
+    c = experiment.config
+    kind = "standard VAE" if c.model.likelihood == "independent" else f"rank {c.model.rank}"
+    return f"{c.name}: {kind}, {c.data.name} {c.data.variant}, {experiment.step} steps"
+
+
+def prior_distribution(experiment: Experiment, count: int, seed: int):
+    """p(x | z) for `count` draws of z from the prior."""
+    z = np.random.default_rng(seed).standard_normal([count, experiment.model.latent_dim])
+    return experiment.model.decode(tf.constant(z, tf.float32))
+
+
+def write_pictures(experiment: Experiment) -> list[Path]:
+    """The sheet of Fig. 2 for test images and for the prior, as PNG files in workdir/pictures."""
+    directory = experiment.workdir / "pictures"
+    directory.mkdir(parents=True, exist_ok=True)
+    shape = experiment.source.image_shape
+    images = next(iter(experiment.evaluation_images("test")))[:_COLUMNS]
+    structured = experiment.config.model.likelihood == "low_rank"
+    note = "Covariance to the central pixel. " + (_NO_PIXEL_NOISE if structured else "")
+    h, w, _ = shape
+    rows = [
+        figures.Row("data", images.numpy()),
+        *figures.observation_rows(experiment.model(images), shape, (h // 2, w // 2)),
+    ]
+    prior = prior_distribution(experiment, _COLUMNS, seed=1)
+    for i in range(3):
+        sample = figures.sample_picture(prior, seed=i)
+        rows.append(figures.Row(f"prior sample {i + 1}", figures.to_images(sample, shape)))
+    sheets = {
+        "observation": figures.sheet(rows, f"Test images. {describe(experiment)}", note),
+        "prior": figures.sheet(
+            figures.observation_rows(prior, shape, (h // 2, w // 2)),
+            f"Latents from the prior. {describe(experiment)}",
+            note,
+        ),
+        "samples": figures.panels(
+            prior_panels([experiment], 48), 8, "Means and samples at latents from the prior"
+        ),
+    }
+    return [_save(figure, directory / f"{name}.png") for name, figure in sheets.items()]
+
+
+def prior_panels(experiments: Sequence[Experiment], count: int) -> list[tuple[str, np.ndarray]]:
+    """Means and samples of each experiment at the same draws of z."""
+    found = []
+    for e in experiments:
+        p = prior_distribution(e, count, seed=2)
+        shape = e.source.image_shape
+        found.append((f"{e.config.name}: means", figures.to_images(p.mean(), shape)))
+        sample = figures.sample_picture(p, seed=2)
+        found.append((f"{e.config.name}: samples", figures.to_images(sample, shape)))
+    return found
+
+
+def write_scores(experiment: Experiment) -> dict[str, heldout.Estimate]:
+    """Held-out scores of the test split; also in workdir/scores.json."""
+    scores = heldout.held_out(experiment.model, experiment.evaluation_images("test"))
+    text = {k: {"value": v.value, "standard_error": v.error} for k, v in scores.items()}
+    (experiment.workdir / "scores.json").write_text(json.dumps(text, indent=2) + "\n")
+    return scores
+
+
+def table(scores: dict[str, dict[str, heldout.Estimate]]) -> str:
+    """Rows of scores, one column an experiment, as a Markdown table."""
+    names = list(scores)
+    lines = ["| held-out, per image | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    for score in next(iter(scores.values())):
+        cells = [str(scores[name][score]) for name in names]
+        lines.append(f"| {score} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def write_comparison(experiments: Sequence[Experiment], directory: Path) -> tuple[Path, str]:
+    """Means and samples of several experiments side by side, and their scores as a table."""
+    directory.mkdir(parents=True, exist_ok=True)
+    figure = figures.panels(
+        prior_panels(experiments, 24), 4, "The same latents from the prior; means and samples"
+    )
+    text = table({e.config.name: write_scores(e) for e in experiments})
+    (directory / "comparison.md").write_text(text + "\n")
+    return _save(figure, directory / "comparison.png"), text
+
+
+def _save(figure, path: Path) -> Path:
+    figure.savefig(path)
+    return path
