@@ -1,4 +1,4 @@
-"""The standard VAE beside configs/avatars.py: same network, steps and KL target, independent pixels.
+"""The standard VAE beside configs/avatars.py: same network, steps and target, independent pixels.
 
     bin/train --config configs/avatars_standard.py
 

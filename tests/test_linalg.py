@@ -52,7 +52,7 @@ def test_cross_gram_gradients_with_broadcasting(batches):
     rng = np.random.default_rng(2)
     x = rng.normal(size=(*batches[0], 5, 2))
     y = rng.normal(size=(*batches[1], 5, 3))
-    weight = rng.normal(size=np.broadcast_shapes(*batches) + (2, 3))
+    weight = rng.normal(size=(*np.broadcast_shapes(*batches), 2, 3))
 
     def value(x, y):
         return tf.reduce_sum(linalg.cross_gram(tf.constant(x), tf.constant(y)) * weight)

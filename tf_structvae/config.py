@@ -54,7 +54,7 @@ def default() -> ConfigDict:
             "objective": {
                 "samples": 1,  # M of eq. 2
                 "kl_target": 30.0,  # nats per image; negative: no constraint, weight one
-                # at most one of the two, in nats per image: above the entropy of D alone, or absolute
+                # at most one of the two, nats per image: above the entropy of D, or absolute
                 "entropy_budget": config_dict.placeholder(float),
                 "entropy_target": config_dict.placeholder(float),
                 "kind": "clamped_equality",

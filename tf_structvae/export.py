@@ -44,10 +44,7 @@ def signatures(model: StructuredVAE) -> dict[str, tuple[Callable, dict[str, tf.T
         noise = _normal_rows(seeds, latent_dim + (rank or n))
         latents, rest = noise[:, :latent_dim], noise[:, latent_dim:]
         p = model.decode(latents)
-        if rank:
-            drawn = p.sample_from_noise(rest)
-        else:
-            drawn = p.mean() + p.stddev() * rest
+        drawn = p.sample_from_noise(rest) if rank else p.mean() + p.stddev() * rest
         return {
             "images": tf.clip_by_value(images(drawn), 0.0, 1.0),
             "means": images(p.mean()),

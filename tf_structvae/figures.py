@@ -38,7 +38,7 @@ def sample_picture(p, seed: int | Sequence[int], pixel_noise: bool | None = None
     if not isinstance(p, LowRankMultivariateNormal):
         return p.sample(seed=tf.constant(np.resize(seed, 2), tf.int32)).numpy()
     rng = np.random.default_rng(seed)
-    batch = p.batch_shape.as_list()
+    batch: list = p.batch_shape.as_list()
     noise = rng.standard_normal([*batch, p.rank]).astype(np.float32)
     diagonal = rng.standard_normal([*batch, p.event_shape[0]]).astype(np.float32)
     return p.sample_from_noise(noise, diagonal if pixel_noise else None).numpy()
@@ -97,11 +97,12 @@ def colorize(row: Row) -> np.ndarray:
         scaled = np.clip(x[..., 0] / max(np.quantile(x, 0.998), 1e-12), 0, 1)
         name = "viridis" if row.kind == "variance" else "cividis"
         return matplotlib.colormaps[name](scaled)[..., :3]
-    return np.repeat(shown, 3, -1) if shown.shape[-1] == 1 else shown
+    # anything but RGB is shown as grey
+    return shown if shown.shape[-1] == 3 else np.repeat(shown.mean(-1, keepdims=True), 3, -1)
 
 
 def grid(images: np.ndarray, columns: int, pad: int = 1) -> np.ndarray:
-    """Pictures [K, H, W, 3] side by side, [rows * (H + pad), columns * (W + pad), 3], white gaps."""
+    """[K, H, W, 3] -> [rows * (H + pad), columns * (W + pad), 3], with white gaps."""
     k, h, w, c = images.shape
     rows = -(-k // columns)
     sheet = np.ones([rows * columns, h + pad, w + pad, c], images.dtype)

@@ -117,12 +117,12 @@ class StructuredVAE(keras.Model):
 
     # --- The model ----------------------------------------------------------------------------
 
-    def encode(self, images, training: bool = False) -> tfd.Distribution:
+    def encode(self, images, training: bool = False) -> tfp.distributions.Distribution:
         """q(z | x): a diagonal normal with batch [B] and event [L]."""
         mean, log_variance = tf.split(self.encoder(images, training=training), 2, axis=-1)
         return tfd.MultivariateNormalDiag(mean, tf.exp(0.5 * tf.maximum(log_variance, -20.0)))
 
-    def decode(self, latents, training: bool = False) -> tfd.Distribution:
+    def decode(self, latents, training: bool = False) -> tfp.distributions.Distribution:
         """p(x | z): a distribution with batch [B] and event [H * W * C]."""
         return self.decoder(latents, training=training)
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import dataclasses
+from typing import Any
 
 SPLITS = ("train", "validation", "test")
 NAMES = ("avatars",)
 
 
-class Source(NamedTuple):
+@dataclasses.dataclass(frozen=True)
+class Source:
     """One split of a prepared data set."""
 
     examples: Any  # tf.data.Dataset of dicts with a uint8 "image" [H, W, C] and attributes

@@ -12,8 +12,45 @@ import io
 
 import numpy as np
 
-HAIR_STYLES = ["NONE", "BIG_HAIR", "BOB", "BUN", "CAESAR_SIDE_PART", "CAESAR", "CURLY", "CURVY", "FRO", "LONG_NOT_TOO_LONG", "MIA_WALLACE", "SHAGGY_MULLET", "SHAGGY", "SHORT_CURLY", "SHORT_DREADS_1", "SHORT_FLAT", "SHORT_ROUND", "SHORT_WAVED", "SIDES", "STRAIGHT_1", "STRAIGHT_STRAND", "BUZZCUT", "CORNROWS", "LOOSE_HAIR", "LONG_HAIR_CURLY", "PIXIE", "POMPADOUR", "QUIFF"]
-CLOTHES = ["BLAZER_SHIRT", "COLLAR_SWEATER", "HOODIE", "OVERALL", "SHIRT_CREW_NECK", "SHIRT_SCOOP_NECK", "SHIRT_V_NECK"]
+HAIR_STYLES = [
+    "NONE",
+    "BIG_HAIR",
+    "BOB",
+    "BUN",
+    "CAESAR_SIDE_PART",
+    "CAESAR",
+    "CURLY",
+    "CURVY",
+    "FRO",
+    "LONG_NOT_TOO_LONG",
+    "MIA_WALLACE",
+    "SHAGGY_MULLET",
+    "SHAGGY",
+    "SHORT_CURLY",
+    "SHORT_DREADS_1",
+    "SHORT_FLAT",
+    "SHORT_ROUND",
+    "SHORT_WAVED",
+    "SIDES",
+    "STRAIGHT_1",
+    "STRAIGHT_STRAND",
+    "BUZZCUT",
+    "CORNROWS",
+    "LOOSE_HAIR",
+    "LONG_HAIR_CURLY",
+    "PIXIE",
+    "POMPADOUR",
+    "QUIFF",
+]
+CLOTHES = [
+    "BLAZER_SHIRT",
+    "COLLAR_SWEATER",
+    "HOODIE",
+    "OVERALL",
+    "SHIRT_CREW_NECK",
+    "SHIRT_SCOOP_NECK",
+    "SHIRT_V_NECK",
+]
 GLASSES = ["NONE", "PRESCRIPTION_2", "ROUND", "WAYFARERS"]
 FACIAL_HAIR = ["NONE", "BEARD_LIGHT", "BEARD_MEDIUM", "MOUSTACHE_MAGNUM"]
 MOUTHS = ["DEFAULT", "SERIOUS", "SMILE", "TWINKLE", "BIG_SMILE", "SAD"]
@@ -46,7 +83,7 @@ _CROP = 226.0  # geometric mean of the cropped height and width
 
 
 def _hex(rgb: np.ndarray) -> str:
-    return "#%02x%02x%02x" % tuple(int(v) for v in np.clip(np.rint(rgb), 0, 255))
+    return "#" + bytes(np.clip(np.rint(rgb), 0, 255).astype(np.uint8)).hex()
 
 
 def _hsv(rng: np.random.Generator, saturation, value) -> np.ndarray:

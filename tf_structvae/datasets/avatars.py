@@ -84,6 +84,7 @@ class Avatars(tfds.core.GeneratorBasedBuilder):
             homepage="https://avataaars.com",
             citation=_CITATION,
             license="Artwork by Pablo Stanley, free for personal and commercial use; code MIT.",
+            disable_shuffling=True,  # example i is face i; training shuffles anyway
             features=tfds.features.FeaturesDict(
                 {
                     "image": tfds.features.Image(shape=(c.height, c.width, 3)),

@@ -24,7 +24,7 @@ class Summary(NamedTuple):
     noise_covariance: tf.Tensor
 
 
-class LowRankMultivariateNormal(tfd.MultivariateNormalDiagPlusLowRank):
+class LowRankMultivariateNormal(tfp.distributions.MultivariateNormalDiagPlusLowRank):
     """Multivariate normal over R^N, low rank in the covariance: Sigma = P P^T + D (paper, 3.2).
 
     ```none
@@ -103,7 +103,7 @@ class LowRankMultivariateNormal(tfd.MultivariateNormalDiagPlusLowRank):
         return dict(
             loc=tfp.util.ParameterProperties(event_ndims=1),
             cov_factor=tfp.util.ParameterProperties(
-                event_ndims=2, shape_fn=lambda sample_shape: list(sample_shape) + [1]
+                event_ndims=2, shape_fn=lambda sample_shape: [*sample_shape, 1]
             ),
             cov_diag=tfp.util.ParameterProperties(
                 event_ndims=lambda self: min(1, self._cov_diag.shape.rank),
@@ -129,7 +129,7 @@ class LowRankMultivariateNormal(tfd.MultivariateNormalDiagPlusLowRank):
         return self._cov_diag
 
     @property
-    def rank(self) -> int | None:
+    def rank(self):
         """R, the number of columns of P."""
         return self._factor().rank
 
@@ -280,18 +280,16 @@ class LowRankMultivariateNormal(tfd.MultivariateNormalDiagPlusLowRank):
         batch_rank = self.batch_shape_tensor().shape[0]
         extra = value.shape.rank - 1 - batch_rank
         residual = value - tf.convert_to_tensor(self._loc)
-        if extra <= 0:
-            columns = residual[..., tf.newaxis]
-        else:
-            columns = _samples_to_columns(residual, extra)
+        several = extra > 0
+        columns = _samples_to_columns(residual, extra) if several else residual[..., tf.newaxis]
         c = self._noise_mean(columns, factor, cholesky)
         form = self._mahalanobis(columns, factor, c)
-        if extra <= 0:
-            form, c = form[..., 0], c[..., 0]
-        else:
+        if several:
             sample_shape = tf.shape(residual)[:extra]
             form = _columns_to_samples(form, sample_shape)
             c = _columns_to_samples(c, sample_shape)
+        else:
+            form, c = form[..., 0], c[..., 0]
         constant = self._degrees_of_freedom() * math.log(2.0 * math.pi)
         log_det = self._log_det_diag() + linalg.log_det(capacitance, cholesky)
         return tf.cast(-0.5 * (constant + log_det + form), self.dtype), c
@@ -530,7 +528,8 @@ class FeatureLowRankMultivariateNormal(LowRankMultivariateNormal):
     """A low-rank normal whose P is features times kernel, what a linear last layer computes.
 
     `P[s, c, :] = features[s] kernel[:, c, :]`, N = S * C in row-major pixel, channel order. Only
-    `cov_factor`, `covariance` and the base class's view build P, so the cost hardly depends on the rank.
+    `cov_factor`, `covariance` and the base class's view build P, so the cost hardly depends on the
+    rank.
     """
 
     def __init__(
@@ -629,7 +628,7 @@ def _convert(**tensors):
     known = [x.dtype for x in tensors.values() if hasattr(x, "dtype")]
     floating = [tf.as_dtype(d) for d in known if tf.as_dtype(d).is_floating]
     dtype = floating[0] if floating else tf.float32
-    converted = []
+    converted: list = []
     for name, x in tensors.items():
         if x is None:
             converted.append(None)
@@ -666,11 +665,11 @@ def _samples_to_columns(x, extra):
     shape = tf.shape(x)
     flat = tf.reshape(x, tf.concat([[-1], shape[extra:]], 0))
     rank = x.shape.rank - extra + 1
-    return tf.transpose(flat, list(range(1, rank)) + [0])
+    return tf.transpose(flat, [*range(1, rank), 0])
 
 
 def _columns_to_samples(x, sample_shape):
     """[..., K] -> [*sample_shape, ...], the inverse of `_samples_to_columns`."""
     rank = x.shape.rank
-    moved = tf.transpose(x, [rank - 1] + list(range(rank - 1)))
+    moved = tf.transpose(x, [rank - 1, *range(rank - 1)])
     return tf.reshape(moved, tf.concat([sample_shape, tf.shape(moved)[1:]], 0))

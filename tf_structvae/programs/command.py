@@ -6,13 +6,23 @@ import os
 import sys
 from collections.abc import Callable
 
-USER_ERRORS = (ValueError, FileNotFoundError, FileExistsError, PermissionError, FloatingPointError)
+USER_ERRORS = (ValueError, OSError, FloatingPointError)
 
 
 def fail(message: object) -> None:
     """Ends the program with status 2 and one message."""
     print(f"error: {message}", file=sys.stderr)
     sys.exit(2)
+
+
+def config_first(argv: list[str]) -> list[str]:
+    """Moves --config before its overrides, where ml_collections wants it."""
+    for i, word in enumerate(argv):
+        if word in ("--config", "-config"):
+            return [argv[0], *argv[i : i + 2], *argv[1:i], *argv[i + 2 :]]
+        if word.startswith(("--config=", "-config=")):
+            return [argv[0], word, *argv[1:i], *argv[i + 1 :]]
+    return argv
 
 
 def run(main: Callable[[], None]) -> None:
@@ -22,7 +32,7 @@ def run(main: Callable[[], None]) -> None:
 
     def parse(argv: list[str]) -> list[str]:
         try:
-            rest = flags.FLAGS(argv)
+            rest = flags.FLAGS(config_first(argv))
         except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
             fail(f"{error.args[0] if error.args else error}\nTry --help.")
         if len(rest) > 1:

@@ -8,15 +8,16 @@ from absl import flags
 
 from tf_structvae.programs import command
 
-_WORKDIR = flags.DEFINE_multi_string("workdir", None, "A run's directory; give it several times.")
+_WORKDIR = flags.DEFINE_multi_string("workdir", [], "A run's directory; give it several times.")
 _OUTPUT = flags.DEFINE_string("output", "runs/comparison", "Where picture and table go.")
-flags.mark_flag_as_required("workdir")
 
 
 def main() -> None:
     from tf_structvae import report
     from tf_structvae.training import Experiment
 
+    if not _WORKDIR.value:
+        raise ValueError("--workdir is missing; give it once for each run.")
     experiments = [Experiment.load(w) for w in _WORKDIR.value]
     picture, table = report.write_comparison(experiments, Path(_OUTPUT.value))
     print(f"{table}\n\npicture   {picture}")

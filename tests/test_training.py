@@ -1,0 +1,165 @@
+import csv
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from ml_collections import config_flags
+
+from tf_structvae import config as config_lib
+from tf_structvae import report
+from tf_structvae.training import Experiment, build_constraints, build_model, entropy_floor
+
+
+def smoke(data_dir, tmp_path, **train):
+    import importlib.util
+
+    spec = importlib.util.spec_from_file_location("smoke", "configs/smoke.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    c = module.get_config()
+    c.data.dir = data_dir
+    c.export_dir = str(tmp_path / "models")
+    c.train.update(train)
+    return c
+
+
+def weights(experiment):
+    optimizer = experiment.model.optimizer.variables
+    return [v.numpy() for v in [*experiment.model.variables, *optimizer]]
+
+
+def test_run_writes_logs_pictures_and_scores(data_dir, tmp_path):
+    experiment = Experiment(smoke(data_dir, tmp_path), tmp_path / "run")
+    experiment.start(resume=False)
+    assert "starting at step 0" in experiment.summary()
+    logs = experiment.train()
+    assert experiment.step == 6
+    assert "kl" in experiment.targets(logs)
+    with (tmp_path / "run/log.csv").open() as f:
+        rows = list(csv.DictReader(f))
+    assert [r["step"] for r in rows] == ["3", "6"]
+    assert {"log_prob", "val_log_prob", "kl", "kl_multiplier", "entropy_above_floor"} <= set(
+        rows[0]
+    )
+    assert np.isfinite([float(v) for v in rows[1].values()]).all()
+    saved = json.loads((tmp_path / "run/config.json").read_text())
+    assert saved["train"]["steps"] == 6
+    assert list((tmp_path / "run/tensorboard").glob("events*"))
+    pictures = report.write_pictures(experiment)
+    assert all(p.read_bytes().startswith(b"\x89PNG") for p in pictures)
+    scores = report.write_scores(experiment)
+    assert scores["log_prob"].error > 0
+    picture, table = report.write_comparison([experiment, experiment], tmp_path / "both")
+    assert picture.exists()
+    assert "autocorrelation" in table
+
+
+@pytest.mark.parametrize("stop", [3, 6])
+def test_resumed_run_ends_bit_for_bit_where_the_whole_one_does(data_dir, tmp_path, stop):
+    """8 steps in epochs of 3, 3 and 2; the interrupted run loses all after its last checkpoint."""
+    whole = Experiment(smoke(data_dir, tmp_path, steps=8), tmp_path / "whole")
+    whole.start(resume=False)
+    whole.train()
+
+    class Kill(keras.callbacks.Callback):
+        def on_train_batch_end(self, batch, logs=None):
+            if int(self.model.optimizer.iterations) == stop + 1:
+                raise KeyboardInterrupt
+
+    first = Experiment(smoke(data_dir, tmp_path, steps=8), tmp_path / "parts")
+    first.start(resume=False)
+    fit = first.model.fit
+    first.model.fit = lambda *a, callbacks, **k: fit(*a, callbacks=[*callbacks, Kill()], **k)
+    with pytest.raises(KeyboardInterrupt):
+        first.train()
+    again = Experiment(smoke(data_dir, tmp_path, steps=8), tmp_path / "parts")
+    again.start(resume=True)
+    assert again.step == stop
+    again.train()
+    for a, b in zip(weights(whole), weights(again), strict=True):
+        np.testing.assert_array_equal(a, b)
+    log = [(tmp_path / f"{d}/log.csv").read_text() for d in ("whole", "parts")]
+    assert log[0] == log[1]
+    loaded = Experiment.load(tmp_path / "parts")
+    assert loaded.step == 8
+    assert loaded.targets(loaded.train()) == "nothing was left to train"
+
+
+def test_work_directory_is_not_overwritten(data_dir, tmp_path):
+    c = smoke(data_dir, tmp_path, steps=3)
+    experiment = Experiment(c, tmp_path / "run")
+    experiment.start(resume=False)
+    experiment.train()
+    with pytest.raises(ValueError, match="already holds a run"):
+        Experiment(c, tmp_path / "run").start(resume=False)
+    changed = smoke(data_dir, tmp_path, steps=3, learning_rate=0.5)
+    with pytest.raises(ValueError, match=r"train.learning_rate: 0.001 -> 0.5"):
+        Experiment(changed, tmp_path / "run").start(resume=True)
+
+
+def test_load_without_a_run(tmp_path):
+    with pytest.raises(FileNotFoundError, match="holds no run"):
+        Experiment.load(tmp_path)
+
+
+def test_non_finite_loss_stops_the_run(data_dir, tmp_path):
+    experiment = Experiment(smoke(data_dir, tmp_path), tmp_path / "run")
+    experiment.start(resume=False)
+    experiment.model.head.mean_bias.assign([np.nan] * 3)
+    with pytest.raises(FloatingPointError, match="at step 1; multipliers"):
+        experiment.train()
+
+
+def test_constraints_of_the_papers_configs():
+    c = config_lib.paper(kl_target=45.0, entropy_target=-504750.0)
+    kl, entropy = build_constraints(c, (218, 178, 3))
+    assert (kl.target, entropy.target) == (45.0, -504750.0)
+    assert (kl.rate, kl.damping, kl.kind) == (25.0, 250.0, "clamped_equality")
+    np.testing.assert_allclose(entropy_floor((218, 178, 3), 1e-5), -4.33752419928 * 116412)
+    c.objective.entropy_target = -504950.0
+    with pytest.raises(ValueError, match="cannot be met"):
+        build_constraints(c, (218, 178, 3))
+    c.objective.entropy_target = None
+    c.objective.entropy_budget = 190.0
+    _, entropy = build_constraints(c, (218, 178, 3))
+    np.testing.assert_allclose(entropy.target, -504749.87, atol=0.01)
+
+
+@pytest.mark.long
+def test_papers_network_at_the_size_of_celeba():
+    model = build_model(config_lib.paper(45.0, -504750.0), (218, 178, 3))
+    assert 25e6 < model.count_params() < 40e6
+    p = model.decode(tf.zeros([1, 128]))
+    assert p.event_shape == (218 * 178 * 3,)
+
+
+@pytest.mark.parametrize("name", ["avatars", "avatars_standard", "avatars_paper", "smoke"])
+def test_configs_are_valid(name):
+    flag = config_flags.config_flags._LoadConfigModule("c", f"configs/{name}.py")
+    config_lib.validate(flag.get_config())
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("name", "a/b"),
+        ("data.name", "mnist"),
+        ("model.rank", 0),
+        ("model.noise", "none"),
+        ("model.epsilon", -1.0),
+        ("model.encoder.stages", ()),
+        ("objective.samples", 0),
+        ("objective.entropy_budget", 3.0),
+        ("objective.rate", float("nan")),
+        ("train.batch_size", 0),
+        ("train.precision", "float8"),
+        ("seed", -1),
+    ],
+)
+def test_impossible_values_are_refused(path, value):
+    c = config_lib.default()
+    c.update_from_flattened_dict({path: value})
+    with pytest.raises(ValueError, match=f"config.{path} = "):
+        config_lib.validate(c)

@@ -1,0 +1,188 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from tf_structvae import StructuredVAE
+from tf_structvae.constraints import Constraint
+from tf_structvae.layers import IndependentNormalHead, LowRankNormalHead
+
+tfd = tfp.distributions
+SHAPE, LATENT = (6, 5, 2), 3
+N = 60
+
+
+def make(head=None, constraints=(), **kwargs):
+    """A VAE of plain Keras layers, as a user would write one."""
+    keras.utils.set_random_seed(0)
+    head = head or LowRankNormalHead(
+        2, rank=3, epsilon=0.05, noise="learned", factor_scale="closed_form", factor_initial=0.1
+    )
+    encoder = keras.Sequential(
+        [
+            keras.Input(SHAPE),
+            keras.layers.Conv2D(4, 3, activation="relu"),
+            keras.layers.Flatten(),
+            keras.layers.Dense(2 * LATENT),
+        ]
+    )
+    decoder = keras.Sequential(
+        [
+            keras.Input((LATENT,)),
+            keras.layers.Dense(6 * 5 * 4, activation="relu"),
+            keras.layers.Reshape((6, 5, 4)),
+            head,
+        ]
+    )
+    return StructuredVAE(encoder, decoder, list(constraints), **kwargs)
+
+
+def images(count=64, seed=0):
+    """Images whose brightness varies as one factor, and whose slope varies as another."""
+    rng = np.random.default_rng(seed)
+    slope = np.linspace(-1, 1, 6)[:, None, None] * np.ones(SHAPE)
+    x = (
+        0.5
+        + 0.2 * rng.normal(size=(count, 1, 1, 1))
+        + 0.1 * rng.normal(size=(count, 1, 1, 1)) * slope
+    )
+    return (x + 0.02 * rng.normal(size=(count, *SHAPE))).astype(np.float32)
+
+
+def test_step_is_equation_2():
+    """The logged loss and the multipliers, against the equation written out."""
+    constraints = [
+        Constraint("kl", 0.3, rate=0.5, damping=2.0, initial_multiplier=1.5),
+        Constraint("entropy", -10.0, "upper_bound", rate=0.1, damping=1.0),
+    ]
+    model = make(constraints=constraints, samples=4, mixing_rate=0.0)
+    model.compile(keras.optimizers.SGD(0.0))
+    x = images(8)
+    logs = model.train_on_batch(x, return_dict=True)
+
+    q = model.encode(x)
+    noise = tf.random.stateless_normal([4, 8, LATENT], [0, 0])
+    z = q.loc + q.stddev() * noise
+    mean, sd = q.loc.numpy(), q.stddev().numpy()
+    kl = np.sum(0.5 * (mean**2 + sd**2 - 1) - np.log(sd), -1).mean()
+    log_prob = np.mean([model.decode(z[m]).log_prob(x.reshape(8, N)) for m in range(4)])
+    entropy = np.mean([model.decode(z[m]).entropy() for m in range(4)])
+    by_hand = -log_prob
+    by_hand += (1.5 + 2.0 * (kl - 0.3)) * (kl - 0.3)
+    by_hand += max(0.0, entropy + 10.0) * (entropy + 10.0)
+    np.testing.assert_allclose(logs["kl"], kl, rtol=1e-4)
+    np.testing.assert_allclose(logs["log_prob"], log_prob, rtol=1e-4)
+    np.testing.assert_allclose(logs["elbo"], log_prob - kl, rtol=1e-4)
+    np.testing.assert_allclose(logs["entropy"], entropy, rtol=1e-4)
+    np.testing.assert_allclose(logs["loss"], by_hand, rtol=1e-4)
+    np.testing.assert_allclose(logs["kl_multiplier"], 1.5 + 0.5 * (kl - 0.3), rtol=1e-4)
+    ascent = max(0.0, 0.1 * (entropy + 10.0))
+    np.testing.assert_allclose(logs["entropy_multiplier"], ascent, rtol=1e-4)
+    assert not any("multiplier" in v.path for v in model.trainable_variables)
+
+
+def test_without_constraints_the_loss_is_the_negative_elbo():
+    model = make(LowRankNormalHead(2, rank=3, epsilon=0.1))
+    model.compile(keras.optimizers.SGD(0.0))
+    logs = model.train_on_batch(images(8), return_dict=True)
+    np.testing.assert_allclose(logs["loss"], -logs["elbo"], rtol=1e-5)
+
+
+def test_pretraining_trains_the_mean_alone():
+    entropy = Constraint("entropy", -100.0, rate=1.0, damping=1.0)
+    model = make(
+        LowRankNormalHead(2, rank=3, epsilon=0.1, noise="learned", factor_initial=0.1),
+        constraints=[entropy],
+        pretrain_steps=2,
+        pretrain_variance=0.04,
+    )
+    model.compile(keras.optimizers.Adam(0.01))
+    x = images(8)
+    head = model.head
+    before = [v.numpy() for v in (head.factor_kernel, head.log_variance, head.mean_bias)]
+    logs = model.train_on_batch(x, return_dict=True)
+    after = [v.numpy() for v in (head.factor_kernel, head.log_variance, head.mean_bias)]
+    np.testing.assert_array_equal(before[0], after[0])
+    np.testing.assert_array_equal(before[1], after[1])
+    assert np.any(before[2] != after[2])
+    assert float(entropy.multiplier) == 0
+    fresh = make(LowRankNormalHead(2, rank=3, epsilon=0.1, noise="learned", factor_initial=0.1))
+    q = fresh.encode(x)
+    z = q.loc + q.stddev() * tf.random.stateless_normal([8, LATENT], [0, 0])
+    mean_only = tfd.MultivariateNormalDiag(fresh.decode(z).mean(), tf.fill([N], 0.2))
+    expected = -mean_only.log_prob(x.reshape(8, N)).numpy().mean() + logs["kl"]
+    np.testing.assert_allclose(logs["loss"], expected, rtol=1e-4)
+    model.train_on_batch(x)
+    model.train_on_batch(x)
+    assert np.any(before[0] != head.factor_kernel.numpy())
+
+
+def test_user_code(tmp_path):
+    """Build, compile, fit, evaluate, save, load: what a user of Keras does."""
+    model = make(constraints=[Constraint("kl", 2.0, rate=0.2, damping=1.0)])
+    data = tf.data.Dataset.from_tensor_slices(images(256)).batch(32)
+    model.compile(keras.optimizers.Adam(0.01))
+    before = model.evaluate(data, verbose=0, return_dict=True)
+    history = model.fit(data, epochs=15, validation_data=data, verbose=0).history
+    after = model.evaluate(data, verbose=0, return_dict=True)
+    assert after["log_prob"] > before["log_prob"] + 20
+    assert history["val_log_prob"][-1] > history["val_log_prob"][0]
+    assert after == model.evaluate(data, verbose=0, return_dict=True)
+    assert model.predict(data, verbose=0).shape == (256, N)
+    path = tmp_path / "model.keras"
+    model.save(path)
+    again = keras.models.load_model(path)
+    x = images(4, seed=1)
+    np.testing.assert_array_equal(model(x).mean(), again(x).mean())
+    flat = x.reshape(4, N)
+    np.testing.assert_array_equal(model(x).log_prob(flat), again(x).log_prob(flat))
+    assert float(again.constraints[0].multiplier) == float(model.constraints[0].multiplier)
+    assert again.evaluate(data, verbose=0, return_dict=True) == after
+
+
+@pytest.mark.parametrize("start", [0.0, 30.0])
+def test_kl_meets_its_target_from_below_and_above(start):
+    """From a posterior equal to the prior, and from one far from it."""
+    model = make(constraints=[Constraint("kl", 3.0, "equality", rate=0.3, damping=3.0)])
+    model.encoder.layers[-1].bias.assign([start / 10] * LATENT + [0.0] * LATENT)
+    model.compile(keras.optimizers.Adam(0.01))
+    data = tf.data.Dataset.from_tensor_slices(images(256)).batch(32).repeat()
+    model.fit(data, steps_per_epoch=300, epochs=1, verbose=0)
+    logs = model.fit(data, steps_per_epoch=100, epochs=1, verbose=0).history
+    assert abs(logs["kl"][0] - 3.0) < 0.1
+
+
+def test_closed_form_scale_calibrates_the_noise():
+    model = make(mixing_rate=0.05)
+    model.compile(keras.optimizers.Adam(0.01))
+    data = tf.data.Dataset.from_tensor_slices(images(512)).batch(64).repeat()
+    model.fit(data, steps_per_epoch=400, epochs=1, verbose=0)
+    logs = model.evaluate(
+        tf.data.Dataset.from_tensor_slices(images(512, seed=5)).batch(64),
+        verbose=0,
+        return_dict=True,
+    )
+    # E[omega_p omega_p^T | x] has trace R at the optimum; 512 images, 3 components
+    assert abs(logs["noise_square"] - 1) < 0.15
+
+
+def test_standard_vae():
+    model = make(IndependentNormalHead(2, epsilon=0.05, noise="learned"))
+    model.compile(keras.optimizers.Adam(0.01))
+    data = tf.data.Dataset.from_tensor_slices(images(64)).batch(32)
+    logs = model.fit(data, epochs=2, verbose=0).history
+    assert logs["entropy_above_floor"][-1] == 0
+    assert np.isfinite(logs["loss"]).all()
+
+
+def test_bad_arguments():
+    with pytest.raises(ValueError, match="constraints must name different quantities"):
+        make(constraints=[Constraint("colour", 1.0)])
+    with pytest.raises(ValueError, match="constraints must name different quantities"):
+        make(constraints=[Constraint("kl", 1.0), Constraint("kl", 2.0)])
+    with pytest.raises(ValueError, match="samples must be at least 1"):
+        make(samples=0)
+    encoder = keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(3)])
+    with pytest.raises(ValueError, match="encoder must emit means and log-variances"):
+        StructuredVAE(encoder, make().decoder)
