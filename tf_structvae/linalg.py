@@ -94,6 +94,12 @@ def _log_det(matrix: tf.Tensor, cholesky: tf.Tensor):
     return value, grad
 
 
+def cholesky_solve(cholesky, rhs):
+    """(L L^T)^-1 rhs with broadcasting batch dimensions."""
+    half = tf.linalg.triangular_solve(cholesky, rhs, lower=True)
+    return tf.linalg.triangular_solve(cholesky, half, lower=True, adjoint=True)
+
+
 def cholesky_inverse(cholesky: tf.Tensor) -> tf.Tensor:
     """(L L^T)^-1, [..., R, R]."""
     eye = tf.eye(tf.shape(cholesky)[-1], batch_shape=tf.shape(cholesky)[:-2], dtype=cholesky.dtype)

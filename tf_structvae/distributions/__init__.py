@@ -1,9 +1,19 @@
 """Distributions over all pixels of an image."""
 
+from tf_structvae.distributions import divergence  # registers the KL divergences
+from tf_structvae.distributions.feature_low_rank_normal import FeatureLowRankMultivariateNormal
 from tf_structvae.distributions.low_rank_normal import (
-    FeatureLowRankMultivariateNormal,
     LowRankMultivariateNormal,
+    PrincipalComponents,
     Summary,
 )
 
-__all__ = ["FeatureLowRankMultivariateNormal", "LowRankMultivariateNormal", "Summary"]
+from_tfp_covariance = divergence.from_tfp_covariance
+
+__all__ = [
+    "FeatureLowRankMultivariateNormal",
+    "LowRankMultivariateNormal",
+    "PrincipalComponents",
+    "Summary",
+    "from_tfp_covariance",
+]

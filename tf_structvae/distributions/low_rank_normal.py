@@ -9,7 +9,8 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tf_structvae import linalg
-from tf_structvae.distributions.factors import DenseFactor, Factor, ProductFactor
+from tf_structvae.distributions import shapes
+from tf_structvae.distributions.factors import DenseFactor, Factor
 
 tfd = tfp.distributions
 tfb = tfp.bijectors
@@ -22,6 +23,14 @@ class Summary(NamedTuple):
     entropy: tf.Tensor
     noise_mean: tf.Tensor
     noise_covariance: tf.Tensor
+
+
+class PrincipalComponents(NamedTuple):
+    """P = U S V^T; see `LowRankMultivariateNormal.principal_components`."""
+
+    directions: tf.Tensor
+    scales: tf.Tensor
+    rotation: tf.Tensor
 
 
 class LowRankMultivariateNormal(tfp.distributions.MultivariateNormalDiagPlusLowRank):
@@ -74,16 +83,18 @@ class LowRankMultivariateNormal(tfp.distributions.MultivariateNormalDiagPlusLowR
         """
         parameters = dict(locals())
         with tf.name_scope(name) as name:
-            loc, cov_factor, cov_diag = _convert(loc=loc, cov_factor=cov_factor, cov_diag=cov_diag)
-            _check_shape("loc", loc.shape, 1, "[..., N]")
-            _check_shape("cov_factor", cov_factor.shape, 2, "[..., N, R]")
-            _check_event("cov_factor", cov_factor.shape[-2:-1], loc)
+            loc, cov_factor, cov_diag = shapes.convert(
+                loc=loc, cov_factor=cov_factor, cov_diag=cov_diag
+            )
+            shapes.check_shape("loc", loc.shape, 1, "[..., N]")
+            shapes.check_shape("cov_factor", cov_factor.shape, 2, "[..., N, R]")
+            shapes.check_event("cov_factor", cov_factor.shape[-2:-1], loc)
             self._cov_factor = cov_factor
             self._set_up(loc, cov_diag, validate_args, allow_nan_stats, parameters, name)
 
     def _set_up(self, loc, cov_diag, validate_args, allow_nan_stats, parameters, name):
         if cov_diag.shape.rank and cov_diag.shape[-1] != 1:
-            _check_event("cov_diag", cov_diag.shape[-1:], loc)
+            shapes.check_event("cov_diag", cov_diag.shape[-1:], loc)
         self._loc = loc
         self._cov_diag = cov_diag
         # Past the base classes' own constructors: they would compute a scale at once.
@@ -183,7 +194,7 @@ class LowRankMultivariateNormal(tfp.distributions.MultivariateNormalDiagPlusLowR
             moments = factor.rmatmul(residual) / tf.cast(diag, tf.float64)[..., tf.newaxis]
         else:
             moments = factor.rmatmul(residual * tf.math.reciprocal_no_nan(diag)[..., tf.newaxis])
-        return _cholesky_solve(cholesky, moments)
+        return linalg.cholesky_solve(cholesky, moments)
 
     def _mahalanobis(self, residual, factor, c):
         """r^T Sigma^-1 r in the residual form, float64 [..., K].
@@ -281,13 +292,15 @@ class LowRankMultivariateNormal(tfp.distributions.MultivariateNormalDiagPlusLowR
         extra = value.shape.rank - 1 - batch_rank
         residual = value - tf.convert_to_tensor(self._loc)
         several = extra > 0
-        columns = _samples_to_columns(residual, extra) if several else residual[..., tf.newaxis]
+        columns = (
+            shapes.samples_to_columns(residual, extra) if several else residual[..., tf.newaxis]
+        )
         c = self._noise_mean(columns, factor, cholesky)
         form = self._mahalanobis(columns, factor, c)
         if several:
             sample_shape = tf.shape(residual)[:extra]
-            form = _columns_to_samples(form, sample_shape)
-            c = _columns_to_samples(c, sample_shape)
+            form = shapes.columns_to_samples(form, sample_shape)
+            c = shapes.columns_to_samples(c, sample_shape)
         else:
             form, c = form[..., 0], c[..., 0]
         constant = self._degrees_of_freedom() * math.log(2.0 * math.pi)
@@ -344,8 +357,8 @@ class LowRankMultivariateNormal(tfp.distributions.MultivariateNormalDiagPlusLowR
             if extra <= 0:
                 structured = factor.matmul(factor_noise[..., tf.newaxis])[..., 0]
             else:
-                columns = factor.matmul(_samples_to_columns(factor_noise, extra))
-                structured = _columns_to_samples(columns, tf.shape(factor_noise)[:extra])
+                columns = factor.matmul(shapes.samples_to_columns(factor_noise, extra))
+                structured = shapes.columns_to_samples(columns, tf.shape(factor_noise)[:extra])
             y = tf.convert_to_tensor(self._loc) + structured
             if diag_noise is not None:
                 y += tf.sqrt(self._diag()[0]) * tf.convert_to_tensor(diag_noise, self.dtype)
@@ -417,6 +430,87 @@ class LowRankMultivariateNormal(tfp.distributions.MultivariateNormalDiagPlusLowR
             unit = tf.one_hot(index, self.event_shape_tensor()[0], dtype=self.dtype)
             return self._broadcast_event(row + unit * self._diag()[0])
 
+    def marginal(self, indices) -> LowRankMultivariateNormal:
+        """The distribution of some of the entries: rows of P and D, entries of loc.
+
+        Args:
+          indices: int [K], in [0, N).
+
+        Returns:
+          A `LowRankMultivariateNormal` with event [K].
+        """
+        with self._name_and_control_scope("marginal"):
+            indices = tf.convert_to_tensor(indices, tf.int32)
+            diag, isotropic = self._diag()
+            return LowRankMultivariateNormal(
+                tf.gather(tf.convert_to_tensor(self._loc), indices, axis=-1),
+                self._factor().gather_rows(indices).dense(),
+                diag if isotropic else tf.gather(diag, indices, axis=-1),
+                name="marginal",
+            )
+
+    def pixel_influence(self) -> tf.Tensor:
+        """sum_j Sigma_ij^2 = p_i^T G p_i + 2 d_i p_i^T p_i + d_i^2 for every entry i, G = P^T P.
+
+        How much of the picture moves with an entry; O(N R^2) for all of them.
+
+        Returns:
+          [*batch, N].
+        """
+        with self._name_and_control_scope("pixel_influence"):
+            factor = self._factor()
+            values, vectors = tf.linalg.eigh(factor.gram())
+            root = vectors * tf.sqrt(tf.maximum(values, 0.0))[..., tf.newaxis, :]
+            diag, _ = self._diag()
+            own = 2.0 * diag * factor.row_sum_of_squares() + tf.square(diag)
+            return self._broadcast_event(factor.mix(root).row_sum_of_squares() + own)
+
+    def principal_components(self) -> PrincipalComponents:
+        """The singular value decomposition P = U S V^T (eq. 4), strongest component first.
+
+        Returns:
+          `PrincipalComponents` of directions U [*batch, N, R] (zero where the scale is zero),
+          scales S [*batch, R] and rotation V [*batch, R, R].
+        """
+        with self._name_and_control_scope("principal_components"):
+            factor = self._factor()
+            scales, rotation = self._svd(factor)
+            unit = rotation * tf.math.reciprocal_no_nan(scales)[..., tf.newaxis, :]
+            return PrincipalComponents(
+                factor.mix(unit).dense(),
+                tf.cast(scales, self.dtype),
+                tf.cast(rotation, self.dtype),
+            )
+
+    def _svd(self, factor):
+        """S [..., R] and V [..., R, R] of P = U S V^T, float64, strongest first."""
+        values, vectors = tf.linalg.eigh(factor.gram())
+        scales = tf.sqrt(tf.maximum(values, 0.0))
+        # below the rounding of the Gram matrix there is no component
+        largest = tf.reduce_max(scales, axis=-1, keepdims=True)
+        scales = tf.where(scales > 1e-7 * largest, scales, 0.0)
+        return tf.reverse(scales, [-1]), tf.reverse(vectors, [-1])
+
+    def scale_components(self, scales) -> LowRankMultivariateNormal:
+        """P with its principal components scaled, U (S A) V^T = P V A V^T (eq. 4).
+
+        Nothing is divided by S, so a zero or negative scale and a rank-deficient P are fine.
+
+        Args:
+          scales: the diagonal of A, [..., R], for the components as `principal_components` sorts
+            them.
+
+        Returns:
+          A distribution of the same kind.
+        """
+        with self._name_and_control_scope("scale_components"):
+            factor = self._factor()
+            _, rotation = self._svd(factor)
+            scales = tf.cast(tf.convert_to_tensor(scales, self.dtype), tf.float64)
+            mixing = tf.matmul(rotation * scales[..., tf.newaxis, :], rotation, transpose_b=True)
+            loc, diag = tf.convert_to_tensor(self._loc), self._diag()[0]
+            return self._with_factor(factor.mix(mixing), loc, diag, name="scaled")
+
     def condition(self, mask, value, noise_variance=None) -> LowRankMultivariateNormal:
         """The distribution given the entries under the mask (eq. 5 and 6).
 
@@ -450,12 +544,13 @@ class LowRankMultivariateNormal(tfp.distributions.MultivariateNormalDiagPlusLowR
                 noise = noise[tf.newaxis]
             value = tf.where(mask, tf.convert_to_tensor(value, self.dtype), loc)
             # A point mass that is observed without noise stays what it is.
-            weights = tf.where(mask, tf.math.reciprocal_no_nan(diag + noise), 0.0)
-            gain = tf.where(mask & (noise == 0.0), 1.0, diag * weights)
+            zero, one = tf.zeros([], self.dtype), tf.ones([], self.dtype)
+            weights = tf.where(mask, tf.math.reciprocal_no_nan(diag + noise), zero)
+            gain = tf.where(mask & (noise == 0.0), one, diag * weights)
             factor = self._factor()
             cholesky = tf.linalg.cholesky(linalg.capacitance(factor.gram(weights)))
             moments = factor.rmatmul((weights * (value - loc))[..., tf.newaxis])
-            m = _cholesky_solve(cholesky, moments)
+            m = linalg.cholesky_solve(cholesky, moments)
             root = linalg.inverse_root(cholesky)
             kept = 1.0 - gain
             return self._with_factor(
@@ -522,154 +617,3 @@ class LowRankMultivariateNormal(tfp.distributions.MultivariateNormalDiagPlusLowR
     def bijector(self):
         """x -> loc + scale @ x."""
         return tfb.Shift(self._loc)(tfb.ScaleMatvecLinearOperator(self.scale))
-
-
-class FeatureLowRankMultivariateNormal(LowRankMultivariateNormal):
-    """A low-rank normal whose P is features times kernel, what a linear last layer computes.
-
-    `P[s, c, :] = features[s] kernel[:, c, :]`, N = S * C in row-major pixel, channel order. Only
-    `cov_factor`, `covariance` and the base class's view build P, so the cost hardly depends on the
-    rank.
-    """
-
-    def __init__(
-        self,
-        loc,
-        features,
-        kernel,
-        cov_diag,
-        row_scale=None,
-        validate_args: bool = False,
-        allow_nan_stats: bool = True,
-        name: str = "FeatureLowRankMultivariateNormal",
-    ):
-        """
-        Args:
-          loc: mean, [..., S * C].
-          features: [..., S, F].
-          kernel: [..., F, C, R].
-          cov_diag: as in `LowRankMultivariateNormal`.
-          row_scale: [..., S * C], a factor for each row of P, as `condition` makes it; None is one.
-          validate_args: as there.
-          allow_nan_stats: as there.
-          name: name scope of the operations.
-
-        Raises:
-          ValueError: shapes that do not fit each other.
-        """
-        parameters = dict(locals())
-        with tf.name_scope(name) as name:
-            loc, features, kernel, cov_diag, row_scale = _convert(
-                loc=loc, features=features, kernel=kernel, cov_diag=cov_diag, row_scale=row_scale
-            )
-            _check_shape("loc", loc.shape, 1, "[..., N]")
-            _check_shape("features", features.shape, 2, "[..., S, F]")
-            _check_shape("kernel", kernel.shape, 3, "[..., F, C, R]")
-            if not features.shape[-1:].is_compatible_with(kernel.shape[-3:-2]):
-                raise ValueError(
-                    f"features {features.shape} end in F = {features.shape[-1]}, but kernel "
-                    f"{kernel.shape} [..., F, C, R] has F = {kernel.shape[-3]}."
-                )
-            if kernel.shape[-2] is None:
-                raise ValueError("kernel [..., F, C, R] must have a static number of channels C.")
-            if features.shape[-2] is not None:
-                _check_event("features x kernel", [features.shape[-2] * kernel.shape[-2]], loc)
-            self._features = features
-            if row_scale is not None:
-                _check_event("row_scale", row_scale.shape[-1:], loc)
-            self._kernel = kernel
-            self._row_scale = row_scale
-            self._set_up(loc, cov_diag, validate_args, allow_nan_stats, parameters, name)
-
-    @classmethod
-    def _parameter_properties(cls, dtype, num_classes=None):
-        properties = LowRankMultivariateNormal._parameter_properties(dtype, num_classes)
-        del properties["cov_factor"]
-        return dict(
-            loc=properties["loc"],
-            features=tfp.util.ParameterProperties(event_ndims=2),
-            kernel=tfp.util.ParameterProperties(event_ndims=3),
-            row_scale=tfp.util.ParameterProperties(event_ndims=1),
-            cov_diag=properties["cov_diag"],
-        )
-
-    @property
-    def features(self) -> tf.Tensor:
-        """[..., S, F]."""
-        return self._features
-
-    @property
-    def kernel(self) -> tf.Tensor:
-        """[..., F, C, R]."""
-        return self._kernel
-
-    @property
-    def cov_factor(self) -> tf.Tensor:
-        """P, [..., N, R], built by this call."""
-        return self._factor().dense()
-
-    def _rank_tensor(self):
-        return tf.shape(self._kernel)[-1]
-
-    def _factor(self) -> Factor:
-        scale = None if self._row_scale is None else tf.convert_to_tensor(self._row_scale)
-        return ProductFactor(
-            tf.convert_to_tensor(self._features), tf.convert_to_tensor(self._kernel), scale
-        )
-
-    def _with_factor(self, factor, loc, cov_diag, name):
-        return FeatureLowRankMultivariateNormal(
-            loc, factor.features, factor.kernel, cov_diag, factor.row_scale, name=name
-        )
-
-
-def _convert(**tensors):
-    """Tensors of one common dtype; variables and deferred tensors are kept as they are."""
-    known = [x.dtype for x in tensors.values() if hasattr(x, "dtype")]
-    floating = [tf.as_dtype(d) for d in known if tf.as_dtype(d).is_floating]
-    dtype = floating[0] if floating else tf.float32
-    converted: list = []
-    for name, x in tensors.items():
-        if x is None:
-            converted.append(None)
-        elif isinstance(x, (tf.Variable, tfp.util.DeferredTensor)) or tf.is_tensor(x):
-            if x.dtype != dtype:
-                raise ValueError(f"{name} has dtype {x.dtype.name}, others {dtype.name}.")
-            converted.append(x)
-        else:
-            converted.append(tf.convert_to_tensor(x, dtype, name=name))
-    return converted
-
-
-def _check_shape(name, shape, rank, wanted):
-    if shape.rank is None or shape.rank < rank:
-        raise ValueError(f"{name} must have shape {wanted}, got {shape}.")
-
-
-def _check_event(name, event, loc):
-    if not tf.TensorShape(event).is_compatible_with(loc.shape[-1:]):
-        raise ValueError(
-            f"{name} describes {tf.TensorShape(event)[0]} entries, but loc {loc.shape} [..., N] "
-            f"has {loc.shape[-1]}."
-        )
-
-
-def _cholesky_solve(cholesky, rhs):
-    """(L L^T)^-1 rhs with broadcasting batch dimensions."""
-    half = tf.linalg.triangular_solve(cholesky, rhs, lower=True)
-    return tf.linalg.triangular_solve(cholesky, half, lower=True, adjoint=True)
-
-
-def _samples_to_columns(x, extra):
-    """[*sample, *batch, D] -> [*batch, D, prod(sample)], for `extra` sample dimensions."""
-    shape = tf.shape(x)
-    flat = tf.reshape(x, tf.concat([[-1], shape[extra:]], 0))
-    rank = x.shape.rank - extra + 1
-    return tf.transpose(flat, [*range(1, rank), 0])
-
-
-def _columns_to_samples(x, sample_shape):
-    """[..., K] -> [*sample_shape, ...], the inverse of `_samples_to_columns`."""
-    rank = x.shape.rank
-    moved = tf.transpose(x, [rank - 1, *range(rank - 1)])
-    return tf.reshape(moved, tf.concat([sample_shape, tf.shape(moved)[1:]], 0))

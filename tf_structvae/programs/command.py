@@ -32,7 +32,7 @@ def run(main: Callable[[], None]) -> None:
 
     def parse(argv: list[str]) -> list[str]:
         try:
-            rest = flags.FLAGS(config_first(argv))
+            rest = flags.FLAGS(argv)
         except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
             fail(f"{error.args[0] if error.args else error}\nTry --help.")
         if len(rest) > 1:
@@ -50,4 +50,5 @@ def run(main: Callable[[], None]) -> None:
             print("\nstopped.", file=sys.stderr)
             sys.exit(130)
 
+    sys.argv[:] = config_first(sys.argv)  # ml_collections reads it on its own
     app.run(guarded, flags_parser=parse)
