@@ -2,7 +2,7 @@
 
     bin/train --config configs/avatars.py
 
-Expected: KL 30 +- 1 nats, samples that are faces of varied, plausible colours.
+Expected: KL 45 +- 1 nats, samples that are faces of varied, plausible colours.
 Cost: about 10 minutes on 2 cores, 2 GB of memory.
 """
 

@@ -2,7 +2,7 @@
 
     bin/train --config configs/avatars_standard.py
 
-Expected: KL 30 +- 1 nats; samples are the mean plus noise.
+Expected: KL 45 +- 1 nats; samples are the mean plus noise.
 Cost: about 9 minutes on 2 cores, 2 GB of memory.
 """
 

@@ -19,6 +19,7 @@ def get_config():
     c.model.encoder.stages = ((4, 2), (8, 2))
     c.model.decoder.stages = ((4, 2), (8, 2))
     c.model.decoder.hidden = 8
+    c.objective.pretrain_steps = 2
     c.train.steps = 6
     c.train.epoch_steps = 3
     c.train.warmup_steps = 0

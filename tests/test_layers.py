@@ -52,8 +52,8 @@ def test_log_scale_multiplies_the_columns():
     np.testing.assert_allclose(head(FEATURES).cov_factor, before * [2.0, 0.5], rtol=1e-5)
 
 
-def test_closed_form_scale_finds_the_covariance_of_the_noise():
-    """With P fixed up to a wrong T, the update alone recovers the scale of the data."""
+def test_closed_form_scale_finds_the_moments_of_the_noise():
+    """With P fixed up to a wrong T and mean, the update alone recovers those of the data."""
     rng = np.random.default_rng(2)
     head = LowRankNormalHead(
         3, rank=2, epsilon=0.01, factor_scale="closed_form", factor_initial=0.5
@@ -63,15 +63,18 @@ def test_closed_form_scale_finds_the_covariance_of_the_noise():
     wanted = np.array([[1.5, 0.0], [0.7, 0.2]])
     truth = d.cov_factor[0].numpy() @ wanted
     target = wanted @ wanted.T
-    mean = d.mean()[0].numpy()
+    mean = d.mean()[0].numpy() + truth @ [2.0, -1.0]  # two standard deviations off, along P
     for _ in range(400):
         x = mean + rng.normal(size=(512, 2)) @ truth.T + 0.1 * rng.normal(size=(512, 36))
         c, s = head(features).noise_posterior(x.astype(np.float32)[:, None])
         moment = tf.reduce_mean(c[:, 0, :, None] * c[:, 0, None, :], 0) + s[0]
-        head.update_mixing(moment, rate=0.1)
+        head.match_noise(tf.reduce_mean(c[:, 0], 0), moment, rate=0.1)
     found = head.mixing.numpy() @ head.mixing.numpy().T
     # a running mean over about 20 steps of 512 draws: standard error sqrt(2 / 1e4) of the scale
     np.testing.assert_allclose(found, target, atol=0.15)
+    # a mean over about 20 steps of 512 draws along each component: standard error 0.01
+    off = np.linalg.lstsq(truth, head(features).mean()[0].numpy() - mean, rcond=None)[0]
+    np.testing.assert_allclose(off, [0, 0], atol=0.05)
     assert not any(v is head.mixing for v in head.trainable_variables)
 
 

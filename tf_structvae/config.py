@@ -33,7 +33,7 @@ def default() -> ConfigDict:
                 "noise": "learned",  # fixed | learned | per_pixel
                 "epsilon": 0.01,  # the noise variance, or where it starts
                 "factor_scale": "closed_form",  # kernel | log_scale | closed_form
-                "factor_initial": 0.02,
+                "factor_initial": 0.005,
                 "mean_initial": 0.5,
                 "encoder": {
                     "stem": 16,
@@ -46,21 +46,21 @@ def default() -> ConfigDict:
                     "hidden": 128,
                     "project": 0,  # filters of the projection of z, if not `hidden`
                     "final": 0,
-                    "upsample": "nearest",
+                    "upsample": "bilinear",
                 },
                 "norm": "batch",
                 "activation": "relu",
             },
             "objective": {
                 "samples": 1,  # M of eq. 2
-                "kl_target": 30.0,  # nats per image; negative: no constraint, weight one
+                "kl_target": 45.0,  # nats per image; negative: no constraint, weight one
                 # at most one of the two, nats per image: above the entropy of D, or absolute
                 "entropy_budget": config_dict.placeholder(float),
                 "entropy_target": config_dict.placeholder(float),
                 "kind": "clamped_equality",
                 "rate": 0.2,
                 "damping": 5.0,
-                "pretrain_steps": 0,
+                "pretrain_steps": 300,
                 "pretrain_variance": 0.01,
                 "mixing_rate": 0.02,
             },
@@ -68,7 +68,7 @@ def default() -> ConfigDict:
                 "steps": 1800,
                 "epoch_steps": 200,  # between evaluations, pictures and checkpoints
                 "batch_size": 32,
-                "learning_rate": 1e-3,
+                "learning_rate": 1.5e-3,
                 "warmup_steps": 100,
                 "final_fraction": 0.05,  # of the learning rate, after a cosine; 1 keeps it constant
                 "precision": "float32",

@@ -141,9 +141,8 @@ class LowRankNormalHead(NormalHead):
 
       factor_scale="kernel": T = I, the paper's parameterisation;
       factor_scale="log_scale": T = diag(exp(tau)), tau learned;
-      factor_scale="closed_form": T is no parameter; `update_mixing` moves it towards the point at
-        which the noise posterior has the moments of its prior (the EM step for the covariance of
-        omega_p).
+      factor_scale="closed_form": T is no parameter; `match_noise` moves it towards the point at
+        which the noise posterior has the moments of its prior.
 
     Args:
       channels: C of the image.
@@ -211,18 +210,31 @@ class LowRankNormalHead(NormalHead):
             cov_diag=self._variance(pixels),
         )
 
-    def update_mixing(self, second_moment: tf.Tensor, rate: float) -> None:
-        """Moves T towards calibrated noise: T <- T (I + rate/2 (A - I) / (1 + 0.05 |A - I|)).
+    def match_noise(self, first_moment: tf.Tensor, second_moment: tf.Tensor, rate: float) -> None:
+        """Moves the noise posterior's moments over the data to those of its prior, N(0, I).
 
-        At an optimum the mean of E[omega_p omega_p^T | x] over images is the identity.
+        A damped EM step for the mean and the covariance of omega_p, folded into the parameters:
+
+        ```none
+        mean <- mean + rho P m,   T <- T (I + rho/2 (A - I)),   rho = rate / (1 + 0.05 |A - I|)
+        ```
+
+        The likelihood is too flat along P for the gradient to hold the mean there: without the
+        first of the two, samples are displaced (greenish faces) although their scale is right.
 
         Args:
-          second_moment: A = mean of c c^T + K^-1 over the global batch, [R, R].
+          first_moment: m, the mean of E[omega_p | x] over the global batch, [R].
+          second_moment: A, the mean of E[omega_p omega_p^T | x], [R, R].
           rate: step size; 0.02 is a good one.
         """
         excess = second_moment - tf.eye(self.rank, dtype=second_moment.dtype)
-        step = 0.5 * rate * excess / (1.0 + 0.05 * tf.norm(excess))
-        self.mixing.assign(self.mixing + tf.matmul(self.mixing, step))
+        rate /= 1.0 + 0.05 * tf.norm(excess)
+        shift = rate * tf.linalg.matvec(
+            self.factor_kernel, tf.linalg.matvec(self.mixing, first_moment)
+        )
+        self.mean_kernel.assign_add(shift[:-1])
+        self.mean_bias.assign_add(shift[-1])
+        self.mixing.assign(self.mixing + 0.5 * rate * tf.matmul(self.mixing, excess))
 
     def get_config(self):
         return {

@@ -23,7 +23,8 @@ class Observation(NamedTuple):
     entropy: tf.Tensor  # nats, [B]
     entropy_above_floor: tf.Tensor  # entropy minus that of D alone, nats, [B]
     squared_error: tf.Tensor  # |x - mean|^2, [B]
-    noise_moment: tf.Tensor  # E[omega_p omega_p^T | x], [B, R, R]; R = 0 without a factor
+    noise_mean: tf.Tensor  # E[omega_p | x], [B, R]; R = 0 without a factor
+    noise_moment: tf.Tensor  # E[omega_p omega_p^T | x], [B, R, R]
 
 
 @keras.saving.register_keras_serializable(package="tf_structvae")
@@ -149,18 +150,18 @@ class StructuredVAE(keras.Model):
             s = p.summarize(x)
             outer = s.noise_mean[..., tf.newaxis] * s.noise_mean[..., tf.newaxis, :]
             above = s.entropy - p.entropy_floor()
-            values = (s.log_prob, s.entropy, above, outer + s.noise_covariance)
+            values = (s.log_prob, s.entropy, above, s.noise_mean, outer + s.noise_covariance)
         else:
             entropy = p.entropy()
-            moment = tf.zeros([samples * batch, 0, 0])
-            values = (p.log_prob(x), entropy, tf.zeros_like(entropy), moment)
-        log_prob, entropy, above, moment = values
+            nothing = tf.zeros([samples * batch, 0])
+            above = tf.zeros_like(entropy)
+            values = (p.log_prob(x), entropy, above, nothing, nothing[..., tf.newaxis])
         error = tf.reduce_sum(tf.square(x - p.mean()), -1)
 
         def mean_of_samples(v):
             return tf.reduce_mean(tf.reshape(v, [samples, batch, *v.shape[1:]]), 0)
 
-        return Observation(*map(mean_of_samples, (log_prob, entropy, above, error, moment)))
+        return Observation(*map(mean_of_samples, (*values[:3], error, *values[3:])))
 
     def _forward(self, images, seed, training):
         """KL divergence [B] and observation of a batch of images, with noise from `seed`."""
@@ -217,14 +218,14 @@ class StructuredVAE(keras.Model):
         for name, value in updates.items():
             self._means[name].update_state(value)
         count = _global_sum(tf.cast(tf.shape(images)[0], tf.float32))
-        return tf.reduce_sum(per_image) / count, values, active, observation.noise_moment
+        return tf.reduce_sum(per_image) / count, values, active, observation
 
     def train_step(self, data):
         images = keras.utils.unpack_x_y_sample_weight(data)[0]
         step = tf.cast(self.optimizer.iterations, tf.int32)
         pretraining = step < self.pretrain_steps
         with tf.GradientTape() as tape:
-            loss, values, active, moment = self._step(
+            loss, values, active, observation = self._step(
                 images, tf.stack([self.seed, step]), True, pretraining
             )
             loss = self.optimizer.scale_loss(loss)
@@ -234,7 +235,8 @@ class StructuredVAE(keras.Model):
             c.update(values[c.name], active[c.name])
         if self._closed_form:
             rate = tf.where(pretraining, 0.0, self.mixing_rate)
-            self.head.update_mixing(_global_mean(moment), rate)
+            moments = _global_mean(observation.noise_mean), _global_mean(observation.noise_moment)
+            self.head.match_noise(*moments, rate)
         return self._logs()
 
     def test_step(self, data):
