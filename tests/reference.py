@@ -55,3 +55,38 @@ def dense_factor(features, kernel):
     """P[s * C + c, r] = sum_f features[s, f] kernel[f, c, r]."""
     p = np.einsum("sf,fcr->scr", features, kernel)
     return p.reshape(-1, kernel.shape[-1])
+
+
+class Capacitance:
+    """The density of one distribution with D = epsilon I at the size of an image, all in float64.
+
+    Nothing of size N x N: every quantity through M = epsilon I + P^T P. Checked against the dense
+    formulas at a small N by `test_paper_size.py`.
+    """
+
+    def __init__(self, loc, factor, epsilon):
+        self.loc, self.factor = np.asarray(loc, np.float64), np.asarray(factor, np.float64)
+        self.epsilon = float(epsilon)
+        self.n, self.rank = self.factor.shape
+        m = self.epsilon * np.eye(self.rank) + self.factor.T @ self.factor
+        self.inverse = np.linalg.inv(m)
+        log_det = (self.n - self.rank) * np.log(self.epsilon) + np.linalg.slogdet(m)[1]
+        self.log_det = log_det
+        self.entropy = 0.5 * (self.n * np.log(2 * np.pi * np.e) + log_det)
+
+    def solve(self, x):
+        """c and w = Sigma^-1 (x - loc)."""
+        r = np.asarray(x, np.float64) - self.loc
+        c = self.inverse @ (self.factor.T @ r)
+        return c, (r - self.factor @ c) / self.epsilon
+
+    def log_prob(self, x):
+        c, w = self.solve(x)
+        form = self.epsilon * (w @ w) + c @ c
+        return -0.5 * (self.n * np.log(2 * np.pi) + self.log_det + form)
+
+    def gradients(self, x):
+        """Of log_prob for x and P, and of the entropy for P."""
+        c, w = self.solve(x)
+        precision_p = self.factor @ self.inverse
+        return -w, np.outer(w, c) - precision_p, precision_p

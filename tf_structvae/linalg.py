@@ -8,6 +8,8 @@ second derivatives.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 _BLOCK = 128
@@ -31,7 +33,7 @@ def _blocks(x: tf.Tensor, length: int) -> tf.Tensor:
 
 
 def _inner(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-    """x^T y over the second-last axis, float64 [..., A, B]."""
+    """x^T y over the second-last axis, float64 [..., A, B], from block sums of the given dtype."""
     if x.dtype == tf.float64:
         return tf.matmul(x, y, transpose_a=True)
     n = x.shape[-2]
@@ -50,28 +52,116 @@ def _inner(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
     return tf.reduce_sum(tf.cast(partial, tf.float64), axis=-3) + rest
 
 
-@tf.custom_gradient
-def cross_gram(x: tf.Tensor, y: tf.Tensor):
-    """x^T y, float64 [..., A, B], of x [..., N, A] and y [..., N, B] of one dtype."""
-
-    def grad(g):
-        g = tf.cast(g, x.dtype)
-        return (
-            sum_to_shape(tf.matmul(y, g, transpose_b=True), tf.shape(x)),
-            sum_to_shape(tf.matmul(x, g), tf.shape(y)),
-        )
-
-    return _inner(x, y), grad
+def _inner64(x: tf.Tensor, y: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
+    """x^T diag(weights) y with every product exact."""
+    x, y = tf.cast(x, tf.float64), tf.cast(y, tf.float64)
+    if weights is not None:
+        y *= tf.cast(weights, tf.float64)[..., tf.newaxis]
+    return tf.matmul(x, y, transpose_a=True)
 
 
-@tf.custom_gradient
-def gram(x: tf.Tensor):
-    """x^T x, float64 [..., A, A], of x [..., N, A]; the gradient is one product, 2 x sym(g)."""
+def cross_gram(x: tf.Tensor, y: tf.Tensor, exact: bool | tf.Tensor = False) -> tf.Tensor:
+    """x^T y, float64 [..., A, B].
 
-    def grad(g):
-        return tf.matmul(x, tf.cast(g + tf.linalg.matrix_transpose(g), x.dtype))
+    Args:
+      x: [..., N, A].
+      y: [..., N, B], of the same dtype.
+      exact: whether the products are taken in float64; a bool or a scalar tensor.
+    """
 
-    return _inner(x, x), grad
+    @tf.custom_gradient
+    def product(x, y):
+        def grad(g):
+            g = tf.cast(g, x.dtype)
+            return (
+                sum_to_shape(tf.matmul(y, g, transpose_b=True), tf.shape(x)),
+                sum_to_shape(tf.matmul(x, g), tf.shape(y)),
+            )
+
+        if exact is False or x.dtype == tf.float64:
+            return _inner(x, y), grad
+        return tf.cond(exact, lambda: _inner64(x, y), lambda: _inner(x, y)), grad
+
+    return product(x, y)
+
+
+def gram(
+    x: tf.Tensor,
+    weights: tf.Tensor | None = None,
+    needs_exact: Callable[[tf.Tensor], tf.Tensor] | None = None,
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """x^T diag(weights) x; float32 block sums first, float64 if they are told not to do.
+
+    Args:
+      x: [..., N, A].
+      weights: [..., N] or None for one.
+      needs_exact: from the float32 result to a scalar bool, whether it must be taken in float64.
+
+    Returns:
+      The product, float64 [..., A, A], and whether it was taken in float64, a scalar bool.
+    """
+
+    def value(x, weights):
+        weighted = x if weights is None else x * weights[..., tf.newaxis]
+        fast = _inner(x, weighted)
+        if needs_exact is None or x.dtype == tf.float64:
+            return fast, tf.constant(False)
+        exact = needs_exact(fast)
+        return tf.cond(exact, lambda: _inner64(x, x, weights), lambda: fast), exact
+
+    def times(x, g, exact):
+        """x (g + g^T): near-parallel columns cancel in it, so it is as exact as the product was."""
+        g += tf.linalg.matrix_transpose(g)
+
+        def fast():
+            return tf.matmul(x, tf.cast(g, x.dtype))
+
+        if needs_exact is None or x.dtype == tf.float64:
+            return fast()
+        return tf.cond(exact, lambda: tf.cast(tf.matmul(tf.cast(x, tf.float64), g), x.dtype), fast)
+
+    @tf.custom_gradient
+    def plain(x):
+        result, exact = value(x, None)
+        return (result, exact), lambda g, _: times(x, g, exact)
+
+    @tf.custom_gradient
+    def weighted(x, weights):
+        result, exact = value(x, weights)
+
+        def grad(g, _):
+            product = times(x, g, exact)
+            to_x = sum_to_shape(product * weights[..., tf.newaxis], tf.shape(x))
+            to_weights = 0.5 * tf.reduce_sum(product * x, axis=-1)
+            return to_x, sum_to_shape(to_weights, tf.shape(weights))
+
+        return (result, exact), grad
+
+    return plain(x) if weights is None else weighted(x, weights)
+
+
+def exact_gram(x: tf.Tensor) -> tf.Tensor:
+    """x^T x with every product exact, float64 [..., A, A]."""
+    return gram(x, needs_exact=lambda _: tf.constant(True))[0]
+
+
+def is_inexact(weighted_gram: tf.Tensor, peak: tf.Tensor) -> tf.Tensor:
+    """Whether float32 sums lose more of I + P^T D^-1 P than the derivatives of a log-density allow.
+
+    The error of a sum of float32 products is below 2^-24 times its largest diagonal entry, `peak`;
+    it matters relative to the smallest eigenvalue of the capacitance.
+
+    Args:
+      weighted_gram: P^T D^-1 P from float32 sums, [..., R, R].
+      peak: [...].
+
+    Returns:
+      Scalar bool.
+    """
+    error = tf.cast(peak, tf.float64)[..., tf.newaxis] * 2.0**-24
+    safe = tf.linalg.set_diag(weighted_gram, tf.linalg.diag_part(weighted_gram) + 1.0 + error)
+    inverse = tf.linalg.diag_part(cholesky_inverse(tf.linalg.cholesky(safe)))
+    return tf.reduce_any(error * inverse > 2e-3)
 
 
 def sum_of_squares(x: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:

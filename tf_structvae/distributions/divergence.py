@@ -10,7 +10,6 @@ from __future__ import annotations
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tf_structvae import linalg
 from tf_structvae.distributions.low_rank_normal import LowRankMultivariateNormal
 
 tfd = tfp.distributions
@@ -18,34 +17,27 @@ _Stock = tfd.MultivariateNormalLinearOperator
 _StockCovariance = tfd.MultivariateNormalDiagPlusLowRankCovariance
 
 
-class _Precision:
-    """Products with Sigma_q^-1 from one factorisation of q."""
+def _forms(factorisation, columns):
+    """v^T Sigma^-1 v for each column v of [..., N, K], float64 [..., K]."""
+    return factorisation.mahalanobis(columns, factorisation.noise_mean(columns))
 
-    def __init__(self, q: LowRankMultivariateNormal):
-        self.q = q
-        self.factor, self.capacitance, self.cholesky = q._factorise()
 
-    def forms(self, columns):
-        """v^T Sigma_q^-1 v for each column v of [..., N, K], float64 [..., K]."""
-        c = self.q._noise_mean(columns, self.factor, self.cholesky)
-        return self.q._mahalanobis(columns, self.factor, c)
+def _trace_of_diagonal(q, factorisation, diag):
+    """tr Sigma_q^-1 diag(diag), float64 [...], for diag [..., 1] or [..., N]."""
+    own, isotropic = q._diag()
+    inverse = factorisation.inverse()
+    if isotropic and diag.shape[-1] == 1:
+        ratio = tf.cast(diag, tf.float64)[..., 0] / tf.cast(own, tf.float64)[..., 0]
+        rank = tf.cast(tf.shape(inverse)[-1], tf.float64)
+        return ratio * (q._event_size() - rank + tf.linalg.trace(inverse))
+    ones = tf.ones(q.event_shape_tensor(), q.dtype)
+    ratio = tf.cast(ones * diag / own, tf.float64)
+    gram, _ = factorisation.factor.gram(ones * diag / tf.square(own))
+    return tf.reduce_sum(ratio, axis=-1) - tf.linalg.trace(tf.matmul(inverse, gram))
 
-    def trace_of_diagonal(self, diag):
-        """tr Sigma_q^-1 diag(diag), float64 [...], for diag [..., 1] or [..., N]."""
-        own, isotropic = self.q._diag()
-        inverse = linalg.cholesky_inverse(self.cholesky)
-        if isotropic and diag.shape[-1] == 1:
-            ratio = tf.cast(diag, tf.float64)[..., 0] / tf.cast(own, tf.float64)[..., 0]
-            size = self.q._event_size()
-            rank = tf.cast(tf.shape(inverse)[-1], tf.float64)
-            return ratio * (size - rank + tf.linalg.trace(inverse))
-        ones = tf.ones(self.q.event_shape_tensor(), self.q.dtype)
-        ratio = tf.cast(ones * diag / own, tf.float64)
-        gram = self.factor.gram(ones * diag / tf.square(own))
-        return tf.reduce_sum(ratio, axis=-1) - tf.linalg.trace(tf.matmul(inverse, gram))
 
-    def log_det(self):
-        return self.q._log_det_diag() + linalg.log_det(self.capacitance, self.cholesky)
+def _log_det(p, factorisation):
+    return p._log_det_diag() + factorisation.log_det()
 
 
 def _half(q, trace, form, difference):
@@ -56,18 +48,17 @@ def _half(q, trace, form, difference):
 def _kl_low_rank_low_rank(p, q, name=None):
     """KL(p || q), nats, [*batch]."""
     with tf.name_scope(name or "kl_low_rank_low_rank"):
-        precision, other = _Precision(q), _Precision(p)
-        trace = tf.reduce_sum(precision.forms(tf.convert_to_tensor(p.cov_factor)), axis=-1)
-        trace += precision.trace_of_diagonal(p._diag()[0])
-        form = precision.forms((p.loc - q.loc)[..., tf.newaxis])[..., 0]
-        return _half(q, trace, form, precision.log_det() - other.log_det())
+        of_q, of_p = q._factorise(), p._factorise()
+        trace = tf.reduce_sum(_forms(of_q, tf.convert_to_tensor(p.cov_factor)), axis=-1)
+        trace += _trace_of_diagonal(q, of_q, p._diag()[0])
+        form = _forms(of_q, (p.loc - q.loc)[..., tf.newaxis])[..., 0]
+        return _half(q, trace, form, _log_det(q, of_q) - _log_det(p, of_p))
 
 
 @tfd.RegisterKL(LowRankMultivariateNormal, _Stock)
 def _kl_low_rank_stock(p, q, name=None):
     """KL(p || q) with a stock normal q of scale S: |S^-1 P|^2 + tr S^-1 D S^-T + ..."""
     with tf.name_scope(name or "kl_low_rank_stock"):
-        other = _Precision(p)
         factor = q.scale.solve(tf.convert_to_tensor(p.cov_factor))
         inverse = q.scale.inverse().to_dense()
         trace = tf.reduce_sum(tf.square(factor), axis=[-2, -1])
@@ -76,19 +67,19 @@ def _kl_low_rank_stock(p, q, name=None):
         form = tf.reduce_sum(tf.square(q.scale.solvevec(p.loc - mean)), axis=-1)
         log_det = 2.0 * tf.cast(q.scale.log_abs_determinant(), tf.float64)
         parts = tf.cast(trace, tf.float64), tf.cast(form, tf.float64)
-        return _half(p, *parts, log_det - other.log_det())
+        return _half(p, *parts, log_det - _log_det(p, p._factorise()))
 
 
 @tfd.RegisterKL(_Stock, LowRankMultivariateNormal)
 def _kl_stock_low_rank(p, q, name=None):
     """KL(p || q) with a stock normal p of scale S: a form for each column of S."""
     with tf.name_scope(name or "kl_stock_low_rank"):
-        precision = _Precision(q)
-        trace = tf.reduce_sum(precision.forms(p.scale.to_dense()), axis=-1)
+        of_q = q._factorise()
+        trace = tf.reduce_sum(_forms(of_q, p.scale.to_dense()), axis=-1)
         mean = tf.zeros([], q.dtype) if p.loc is None else tf.convert_to_tensor(p.loc)
-        form = precision.forms((mean - q.loc)[..., tf.newaxis])[..., 0]
+        form = _forms(of_q, (mean - q.loc)[..., tf.newaxis])[..., 0]
         log_det = 2.0 * tf.cast(p.scale.log_abs_determinant(), tf.float64)
-        return _half(q, trace, form, precision.log_det() - log_det)
+        return _half(q, trace, form, _log_det(q, of_q) - log_det)
 
 
 @tfd.RegisterKL(LowRankMultivariateNormal, _StockCovariance)

@@ -26,8 +26,17 @@ class Factor(abc.ABC):
         """R, or None where it is not static."""
 
     @abc.abstractmethod
-    def gram(self, weights: tf.Tensor | None = None) -> tf.Tensor:
-        """P^T diag(weights) P, float64 [..., R, R]; weights [..., N]."""
+    def gram(self, weights: tf.Tensor | None = None, scale: tf.Tensor | None = None):
+        """P^T diag(weights) P, float64 [..., R, R], and whether float32 sums would not have done.
+
+        Args:
+          weights: [..., N], or None for one.
+          scale: float64 [...]; the sums may be float32 if I + scale * P^T diag(weights) P stays
+            accurate. None: they are float64.
+
+        Returns:
+          The matrix, and a scalar bool.
+        """
 
     @abc.abstractmethod
     def matmul(self, c: tf.Tensor) -> tf.Tensor:
@@ -38,8 +47,8 @@ class Factor(abc.ABC):
         """Gradients of sum(cotangent * (P c)) for `tensors`; cotangent [..., N, K]."""
 
     @abc.abstractmethod
-    def rmatmul(self, r: tf.Tensor) -> tf.Tensor:
-        """P^T r, float64 [..., R, K], for r [..., N, K]."""
+    def rmatmul(self, r: tf.Tensor, exact: bool | tf.Tensor = False) -> tf.Tensor:
+        """P^T r, float64 [..., R, K], for r [..., N, K]; `exact`: from float64 products."""
 
     @abc.abstractmethod
     def row_sum_of_squares(self) -> tf.Tensor:
@@ -74,10 +83,12 @@ class DenseFactor(Factor):
     def rank(self):
         return self.matrix.shape[-1]
 
-    def gram(self, weights=None):
-        if weights is None:
-            return linalg.gram(self.matrix)
-        return linalg.cross_gram(self.matrix, self.matrix * weights[..., tf.newaxis])
+    def gram(self, weights=None, scale=None):
+        def needs_exact(gram):
+            peak = tf.reduce_max(tf.linalg.diag_part(gram), axis=-1)
+            return _needs_exact(gram, peak, scale)
+
+        return linalg.gram(self.matrix, weights, needs_exact)
 
     def matmul(self, c):
         return tf.matmul(self.matrix, tf.cast(c, self.dtype))
@@ -86,8 +97,8 @@ class DenseFactor(Factor):
         gradient = tf.matmul(cotangent, tf.cast(c, self.dtype), transpose_b=True)
         return [linalg.sum_to_shape(gradient, tf.shape(self.matrix))]
 
-    def rmatmul(self, r):
-        return linalg.cross_gram(self.matrix, r)
+    def rmatmul(self, r, exact=False):
+        return linalg.cross_gram(self.matrix, r, exact)
 
     def row_sum_of_squares(self):
         return tf.reduce_sum(tf.square(self.matrix), axis=-1)
@@ -103,6 +114,13 @@ class DenseFactor(Factor):
 
     def dense(self):
         return self.matrix
+
+
+def _needs_exact(gram, peak, scale):
+    if scale is None:
+        return tf.constant(True)
+    scaled = gram * scale[..., tf.newaxis, tf.newaxis]
+    return linalg.is_inexact(scaled, peak * scale)
 
 
 class ProductFactor(Factor):
@@ -150,31 +168,52 @@ class ProductFactor(Factor):
     def _mixed(self, matrix):
         return tf.einsum("...fcr,...rk->...fck", self.kernel, tf.cast(matrix, self.dtype))
 
-    def _moments(self, r):
+    def _moments(self, r, exact=False):
         """features^T r by channel, float64 [..., F, C, K], for r [..., N, K]."""
-        moments = linalg.cross_gram(self.features, self._to_pixels(r))
+        moments = linalg.cross_gram(self.features, self._to_pixels(r), exact)
         shape = tf.concat([tf.shape(moments)[:-1], [self._channels, tf.shape(r)[-1]]], 0)
         return tf.reshape(moments, shape)
 
-    def gram(self, weights=None):
-        kernel = tf.cast(self.kernel, tf.float64)
+    def gram(self, weights=None, scale=None):
         if self.row_scale is not None:
             square = tf.square(self.row_scale)
             weights = square if weights is None else weights * square
+        kernel = tf.cast(self.kernel, tf.float64)
         if weights is None:
-            features = linalg.gram(self.features)
-            return tf.einsum("...fcr,...fg,...gcq->...rq", kernel, features, kernel)
+            return self._feature_gram(None, kernel, scale)
         by_channel = self._to_pixels(weights[..., tf.newaxis])
-        total = tf.constant(0.0, tf.float64)
-        for c in range(self._channels):
-            weighted = self.features * by_channel[..., c : c + 1]
-            features = linalg.cross_gram(self.features, weighted)
-            k = kernel[..., c, :]
-            total += tf.matmul(k, tf.matmul(features, k), transpose_a=True)
-        return total
+        # each channel decides for itself: with the others added it could only be laxer
+        parts = [
+            self._feature_gram(by_channel[..., c], kernel[..., c : c + 1, :], scale)
+            for c in range(self._channels)
+        ]
+        return tf.add_n([g for g, _ in parts]), tf.reduce_any([exact for _, exact in parts])
+
+    def _feature_gram(self, weights, kernel, scale):
+        """sum_c W_c^T (features^T diag(weights) features) W_c over the channels of `kernel`."""
+
+        def through(features):
+            return tf.einsum("...fcr,...fg,...gcq->...rq", kernel, features, kernel)
+
+        def needs_exact(features):
+            norms = tf.sqrt(tf.linalg.diag_part(features))
+            bounds = tf.einsum("...fcr,...f->...cr", tf.abs(kernel), norms)
+            peak = tf.reduce_max(tf.reduce_sum(tf.square(bounds), axis=-2), axis=-1)
+            return _needs_exact(through(features), peak, scale)
+
+        features, exact = linalg.gram(self.features, weights, needs_exact)
+        return through(features), exact
 
     def matmul(self, c):
-        return self._scaled(self._times_features(self._mixed(c)))
+        """P c, with kernel x c as two floats: its rounding would be the same at every pixel."""
+        if self.dtype == tf.float64:
+            return self._scaled(self._times_features(self._mixed(c)))
+        kernel = tf.cast(self.kernel, tf.float64)
+        mixed = tf.einsum("...fcr,...rk->...fck", kernel, tf.cast(c, tf.float64))
+        high = tf.cast(mixed, self.dtype)
+        low = tf.cast(mixed - tf.cast(high, tf.float64), self.dtype)
+        products = self._times_features(tf.concat([high, low], axis=-1))
+        return self._scaled(tf.add_n(tf.split(products, 2, axis=-1)))
 
     def matmul_vjp(self, cotangent, c):
         c = tf.cast(c, self.dtype)
@@ -193,9 +232,9 @@ class ProductFactor(Factor):
             for g, t in zip(gradients, self.tensors, strict=True)
         ]
 
-    def rmatmul(self, r):
+    def rmatmul(self, r, exact=False):
         kernel = tf.cast(self.kernel, tf.float64)
-        return tf.einsum("...fcr,...fck->...rk", kernel, self._moments(self._scaled(r)))
+        return tf.einsum("...fcr,...fck->...rk", kernel, self._moments(self._scaled(r), exact))
 
     def row_sum_of_squares(self):
         by_channel = []

@@ -10,6 +10,7 @@ import tensorflow_probability as tfp
 
 from tf_structvae import linalg
 from tf_structvae.distributions import shapes
+from tf_structvae.distributions.factorisation import Factorisation
 from tf_structvae.distributions.factors import DenseFactor, Factor
 
 tfd = tfp.distributions
@@ -159,15 +160,12 @@ class LowRankMultivariateNormal(tfp.distributions.MultivariateNormalDiagPlusLowR
 
     # --- The algebra ------------------------------------------------------------------------
 
-    def _cholesky(self, factor: Factor) -> tuple[tf.Tensor, tf.Tensor]:
-        """K = I + P^T D^-1 P and its Cholesky factor, float64 [..., R, R]."""
-        diag, isotropic = self._diag()
-        if isotropic:
-            gram = factor.gram() / tf.cast(diag, tf.float64)[..., tf.newaxis]
-        else:
-            gram = factor.gram(tf.math.reciprocal_no_nan(diag))
-        capacitance = linalg.capacitance(gram)
-        return capacitance, tf.linalg.cholesky(capacitance)
+    def _precision(self) -> tf.Tensor:
+        """D^-1, [..., 1] or [..., N]; zero for point masses."""
+        return tf.math.reciprocal_no_nan(self._diag()[0])
+
+    def _factorise(self) -> Factorisation:
+        return Factorisation.of(self._factor(), self._precision())
 
     def _log_det_diag(self) -> tf.Tensor:
         """log|D| over the entries that are not point masses, float64 [...]."""
@@ -186,48 +184,6 @@ class LowRankMultivariateNormal(tfp.distributions.MultivariateNormalDiagPlusLowR
         if isotropic:
             return self._event_size()
         return tf.reduce_sum(tf.cast(diag > 0, tf.float64), axis=-1)
-
-    def _noise_mean(self, residual, factor, cholesky):
-        """c = K^-1 P^T D^-1 r, float64 [..., R, K], for r [..., N, K]."""
-        diag, isotropic = self._diag()
-        if isotropic:
-            moments = factor.rmatmul(residual) / tf.cast(diag, tf.float64)[..., tf.newaxis]
-        else:
-            moments = factor.rmatmul(residual * tf.math.reciprocal_no_nan(diag)[..., tf.newaxis])
-        return linalg.cholesky_solve(cholesky, moments)
-
-    def _mahalanobis(self, residual, factor, c):
-        """r^T Sigma^-1 r in the residual form, float64 [..., K].
-
-        c minimises that form, so its first derivative may treat c as a constant, which spares two
-        passes over the pixels and their noise. c and what is left of r still arrive as arguments
-        whose own gradient is None, so that the derivative of the derivative sees them.
-        """
-        diag, isotropic = self._diag()
-        columns = tf.expand_dims(diag, -1)
-
-        @tf.custom_gradient
-        def form(left, c, residual, columns, *tensors):
-            if isotropic:
-                squares = linalg.sum_of_squares(left) / tf.cast(columns[..., 0, :], tf.float64)
-            else:
-                weights = tf.math.reciprocal_no_nan(columns[..., 0])
-                squares = linalg.sum_of_squares(left, weights)
-            value = squares + tf.reduce_sum(tf.square(c), axis=-2)
-
-            def grad(g):
-                g = tf.cast(g, residual.dtype)[..., tf.newaxis, :]
-                w = left * tf.math.reciprocal_no_nan(columns)
-                to_residual = 2.0 * g * w
-                to_columns = linalg.sum_to_shape(-g * tf.square(w), tf.shape(columns))
-                to_factor = factor.matmul_vjp(-to_residual, c)
-                to_residual = linalg.sum_to_shape(to_residual, tf.shape(residual))
-                return [None, None, to_residual, to_columns, *to_factor]
-
-            return value, grad
-
-        left = residual - factor.matmul(c)
-        return form(left, c, residual, columns, *factor.tensors)
 
     # --- tfd.Distribution -------------------------------------------------------------------
 
@@ -255,14 +211,13 @@ class LowRankMultivariateNormal(tfp.distributions.MultivariateNormalDiagPlusLowR
         return tf.exp(self._log_prob(value))
 
     def _log_prob(self, value):
-        return self._log_prob_and_noise(value, *self._factorise())[0]
+        return self._log_prob_and_noise(value, self._factorise())[0]
 
     def _entropy(self):
-        _, capacitance, cholesky = self._factorise()
-        return self._broadcast_scalar(self._entropy_from(capacitance, cholesky))
+        return self._broadcast_scalar(self._entropy_from(self._factorise()))
 
-    def _entropy_from(self, capacitance, cholesky):
-        return self._diag_entropy() + 0.5 * linalg.log_det(capacitance, cholesky)
+    def _entropy_from(self, factorisation):
+        return self._diag_entropy() + 0.5 * factorisation.log_det()
 
     def _diag_entropy(self):
         constant = self._degrees_of_freedom() * (1.0 + math.log(2.0 * math.pi))
@@ -273,17 +228,13 @@ class LowRankMultivariateNormal(tfp.distributions.MultivariateNormalDiagPlusLowR
         with self._name_and_control_scope("entropy_floor"):
             return self._broadcast_scalar(self._diag_entropy())
 
-    def _factorise(self):
-        factor = self._factor()
-        return (factor, *self._cholesky(factor))
-
     def _broadcast_scalar(self, x):
         x = tf.cast(x, self.dtype)
         return tf.broadcast_to(
             x, tf.broadcast_dynamic_shape(tf.shape(x), self.batch_shape_tensor())
         )
 
-    def _log_prob_and_noise(self, value, factor, capacitance, cholesky):
+    def _log_prob_and_noise(self, value, factorisation):
         """log-density [*sample, *batch] and noise mean c [*sample, *batch, R] (float64).
 
         Several values of one distribution become columns, so P is read once for all of them.
@@ -292,11 +243,9 @@ class LowRankMultivariateNormal(tfp.distributions.MultivariateNormalDiagPlusLowR
         extra = value.shape.rank - 1 - batch_rank
         residual = value - tf.convert_to_tensor(self._loc)
         several = extra > 0
-        columns = (
-            shapes.samples_to_columns(residual, extra) if several else residual[..., tf.newaxis]
-        )
-        c = self._noise_mean(columns, factor, cholesky)
-        form = self._mahalanobis(columns, factor, c)
+        columns = shapes.samples_to_columns(residual, extra) if several else residual[..., None]
+        c = factorisation.noise_mean(columns)
+        form = factorisation.mahalanobis(columns, c)
         if several:
             sample_shape = tf.shape(residual)[:extra]
             form = shapes.columns_to_samples(form, sample_shape)
@@ -304,7 +253,7 @@ class LowRankMultivariateNormal(tfp.distributions.MultivariateNormalDiagPlusLowR
         else:
             form, c = form[..., 0], c[..., 0]
         constant = self._degrees_of_freedom() * math.log(2.0 * math.pi)
-        log_det = self._log_det_diag() + linalg.log_det(capacitance, cholesky)
+        log_det = self._log_det_diag() + factorisation.log_det()
         return tf.cast(-0.5 * (constant + log_det + form), self.dtype), c
 
     def summarize(self, value) -> Summary:
@@ -319,10 +268,10 @@ class LowRankMultivariateNormal(tfp.distributions.MultivariateNormalDiagPlusLowR
         """
         with self._name_and_control_scope("summarize"):
             value = tf.convert_to_tensor(value, self.dtype)
-            factor, capacitance, cholesky = self._factorise()
-            log_prob, c = self._log_prob_and_noise(value, factor, capacitance, cholesky)
-            entropy = self._broadcast_scalar(self._entropy_from(capacitance, cholesky))
-            covariance = linalg.cholesky_inverse(cholesky)
+            factorisation = self._factorise()
+            log_prob, c = self._log_prob_and_noise(value, factorisation)
+            entropy = self._broadcast_scalar(self._entropy_from(factorisation))
+            covariance = factorisation.inverse()
             return Summary(
                 log_prob, entropy, tf.cast(c, self.dtype), tf.cast(covariance, self.dtype)
             )
@@ -459,7 +408,7 @@ class LowRankMultivariateNormal(tfp.distributions.MultivariateNormalDiagPlusLowR
         """
         with self._name_and_control_scope("pixel_influence"):
             factor = self._factor()
-            values, vectors = tf.linalg.eigh(factor.gram())
+            values, vectors = tf.linalg.eigh(factor.gram()[0])
             root = vectors * tf.sqrt(tf.maximum(values, 0.0))[..., tf.newaxis, :]
             diag, _ = self._diag()
             own = 2.0 * diag * factor.row_sum_of_squares() + tf.square(diag)
@@ -484,7 +433,7 @@ class LowRankMultivariateNormal(tfp.distributions.MultivariateNormalDiagPlusLowR
 
     def _svd(self, factor):
         """S [..., R] and V [..., R, R] of P = U S V^T, float64, strongest first."""
-        values, vectors = tf.linalg.eigh(factor.gram())
+        values, vectors = tf.linalg.eigh(factor.gram()[0])
         scales = tf.sqrt(tf.maximum(values, 0.0))
         # below the rounding of the Gram matrix there is no component
         largest = tf.reduce_max(scales, axis=-1, keepdims=True)
@@ -547,15 +496,13 @@ class LowRankMultivariateNormal(tfp.distributions.MultivariateNormalDiagPlusLowR
             zero, one = tf.zeros([], self.dtype), tf.ones([], self.dtype)
             weights = tf.where(mask, tf.math.reciprocal_no_nan(diag + noise), zero)
             gain = tf.where(mask & (noise == 0.0), one, diag * weights)
-            factor = self._factor()
-            cholesky = tf.linalg.cholesky(linalg.capacitance(factor.gram(weights)))
-            moments = factor.rmatmul((weights * (value - loc))[..., tf.newaxis])
-            m = linalg.cholesky_solve(cholesky, moments)
-            root = linalg.inverse_root(cholesky)
+            observed = Factorisation.of(self._factor(), weights)
+            m = observed.noise_mean((value - loc)[..., tf.newaxis])
+            root = linalg.inverse_root(observed.cholesky)
             kept = 1.0 - gain
             return self._with_factor(
-                factor.mix(root).scale_rows(kept),
-                loc=kept * (loc + factor.matmul(m)[..., 0]) + gain * value,
+                observed.factor.mix(root).scale_rows(kept),
+                loc=kept * (loc + observed.factor.matmul(m)[..., 0]) + gain * value,
                 cov_diag=kept * diag,
                 name="conditional",
             )
@@ -567,8 +514,7 @@ class LowRankMultivariateNormal(tfp.distributions.MultivariateNormalDiagPlusLowR
 
     def _eigen(self):
         """Eigenvalues [..., R] and eigenvectors [..., R, R] of P^T D^-1 P, float64."""
-        capacitance, _ = self._cholesky(self._factor())
-        values, vectors = tf.linalg.eigh(capacitance)
+        values, vectors = tf.linalg.eigh(self._factorise().capacitance)
         return tf.maximum(values - 1.0, 0.0), vectors
 
     @property

@@ -1,0 +1,92 @@
+"""K = I + P^T W P = L L^T, and what follows from it: the algebra of one distribution."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import tensorflow as tf
+
+from tf_structvae import linalg
+from tf_structvae.distributions.factors import Factor
+
+
+@dataclasses.dataclass(frozen=True)
+class Factorisation:
+    """The capacitance K of a factor P and a precision W = D^-1, float64 [..., R, R].
+
+    `precision` is [..., 1] where W is a multiple of the identity, [..., N] elsewhere; it is zero
+    for entries that take no part (point masses, or entries that are not observed).
+    """
+
+    factor: Factor
+    precision: tf.Tensor
+    capacitance: tf.Tensor
+    cholesky: tf.Tensor
+    exact: tf.Tensor  # whether float32 sums were not accurate enough, scalar bool
+
+    @classmethod
+    def of(cls, factor: Factor, precision: tf.Tensor) -> Factorisation:
+        if precision.shape[-1] == 1:
+            scale = tf.cast(precision, tf.float64)[..., 0]
+            gram, exact = factor.gram(None, scale)
+            gram *= scale[..., tf.newaxis, tf.newaxis]
+        else:
+            gram, exact = factor.gram(precision, tf.ones([], tf.float64))
+        capacitance = linalg.capacitance(gram)
+        return cls(factor, precision, capacitance, tf.linalg.cholesky(capacitance), exact)
+
+    def log_det(self) -> tf.Tensor:
+        """log|K|, float64 [...]."""
+        return linalg.log_det(self.capacitance, self.cholesky)
+
+    def inverse(self) -> tf.Tensor:
+        """K^-1, the covariance of omega_p given a value, float64 [..., R, R]."""
+        return linalg.cholesky_inverse(self.cholesky)
+
+    def noise_mean(self, residual: tf.Tensor) -> tf.Tensor:
+        """c = K^-1 P^T W r, the mean of omega_p, float64 [..., R, K], for r [..., N, K]."""
+        if self.precision.shape[-1] == 1:
+            scale = tf.cast(self.precision, tf.float64)[..., tf.newaxis]
+            moments = self.factor.rmatmul(residual, self.exact) * scale
+        else:
+            moments = self.factor.rmatmul(residual * self.precision[..., tf.newaxis], self.exact)
+        return linalg.cholesky_solve(self.cholesky, moments)
+
+    def mahalanobis(self, residual: tf.Tensor, c: tf.Tensor) -> tf.Tensor:
+        """r^T Sigma^-1 r = (r - P c)^T W (r - P c) + c^T c, float64 [..., K].
+
+        The noise mean c minimises that form, so its first derivative may treat c as a constant,
+        which spares two passes over the pixels and their noise. c and what is left of r still
+        arrive as arguments whose own gradient is None, so that the derivative of the derivative
+        sees them.
+        """
+        isotropic = self.precision.shape[-1] == 1
+        factor = self.factor
+
+        @tf.custom_gradient
+        def form(left, c, residual, precision, *tensors):
+            if isotropic:
+                squares = linalg.sum_of_squares(left) * tf.cast(precision, tf.float64)
+            else:
+                squares = linalg.sum_of_squares(left, precision)
+            value = squares + tf.reduce_sum(tf.square(c), axis=-2)
+
+            def grad(g):
+                g = tf.cast(g, residual.dtype)[..., tf.newaxis, :]
+                to_residual = 2.0 * g * left * precision[..., tf.newaxis]
+                to_precision = tf.reduce_sum(g * tf.square(left), axis=-1)
+                if isotropic:
+                    to_precision = tf.reduce_sum(to_precision, axis=-1, keepdims=True)
+                to_factor = factor.matmul_vjp(-to_residual, c)
+                return [
+                    None,
+                    None,
+                    linalg.sum_to_shape(to_residual, tf.shape(residual)),
+                    linalg.sum_to_shape(to_precision, tf.shape(precision)),
+                    *to_factor,
+                ]
+
+            return value, grad
+
+        left = residual - factor.matmul(c)
+        return form(left, c, residual, self.precision, *factor.tensors)
