@@ -28,7 +28,9 @@ def config_first(argv: list[str]) -> list[str]:
 def run(main: Callable[[], None]) -> None:
     """Runs an absl program without positional arguments; a user's errors end it by `fail`."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    from absl import app, flags
+    from absl import app, flags, logging
+
+    logging.set_verbosity(logging.WARNING)
 
     def parse(argv: list[str]) -> list[str]:
         try:

@@ -21,7 +21,7 @@ def main() -> None:
     config = _CONFIG.value
     config_lib.validate(config)
     from tf_structvae import report
-    from tf_structvae.export import export
+    from tf_structvae.export import export, next_version
     from tf_structvae.training import Experiment
 
     experiment = Experiment(config, _WORKDIR.value or f"runs/{config.name}")
@@ -31,18 +31,19 @@ def main() -> None:
     print(f"\nLast epoch, nats per image: {experiment.targets(logs)}")
     print(f"\nHeld-out:\n{report.table({config.name: report.write_scores(experiment)})}\n")
     pictures = report.write_pictures(experiment)
-    model = ""
-    if config.export_dir:
-        model = str(export(experiment.model, Path(config.export_dir) / config.name))
     w = experiment.workdir
-    print(f"model     {model or 'not exported'}")
+    if config.export_dir:
+        directory = Path(config.export_dir) / config.name
+        if logs or next_version(directory) == 1:
+            export(experiment.model, directory)
+        print(f"model     {directory / str(next_version(directory) - 1)}")
     for picture in pictures:
         print(f"picture   {picture}")
     print(f"logs      {w / 'log.csv'}, tensorboard --logdir {w / 'tensorboard'}")
     print(
         "next      make compare: the same with a standard VAE, side by side\n"
-        f"          bin/train --config configs/{config.name}.py --workdir {w} "
-        f"--config.train.steps={2 * config.train.steps} --config.seed={config.seed} (longer)"
+        f"          bin/train --config configs/{config.name}.py --workdir {w}_long "
+        f"--config.train.steps={3 * config.train.steps}: longer, for better pictures"
     )
 
 

@@ -1,0 +1,137 @@
+"""One operation of one implementation, as a function of no arguments that does it once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from tf_structvae.benchmarks.problem import Problem
+
+OPERATIONS = ("gradients", "sample", "condition", "pixel_influence")
+
+
+def ours(problem: Problem, operation: str, through_features: bool) -> Callable:
+    import tensorflow as tf
+
+    from tf_structvae.distributions import (
+        FeatureLowRankMultivariateNormal,
+        LowRankMultivariateNormal,
+    )
+
+    arrays = problem.arrays()
+    epsilon = tf.constant([problem.epsilon])
+    if through_features:
+        parameters = [tf.constant(arrays[k]) for k in ("features", "kernel")]
+        cls = FeatureLowRankMultivariateNormal
+    else:
+        parameters = [tf.constant(problem.factor(arrays))]
+        cls = LowRankMultivariateNormal
+    loc, x, mask = (tf.constant(v) for v in (arrays["loc"], arrays["x"], problem.mask()))
+    del arrays
+
+    def make():
+        return cls(loc, *parameters, epsilon)
+
+    def gradients():
+        with tf.GradientTape() as tape:
+            tape.watch([loc, *parameters])
+            s = cls(loc, *parameters, epsilon).summarize(x)
+            total = tf.reduce_sum(s.log_prob) + tf.reduce_sum(s.entropy)
+        return tape.gradient(total, [loc, *parameters])
+
+    operations = {
+        "gradients": gradients,
+        "sample": lambda: make().sample(seed=(0, 1)),
+        "condition": lambda: make().condition(mask, x).mean(),
+        "pixel_influence": lambda: make().pixel_influence(),
+    }
+    return tf.function(operations[operation])
+
+
+def tfp_covariance(problem: Problem, operation: str, through_features: bool) -> Callable | None:
+    """`tfd.MultivariateNormalDiagPlusLowRankCovariance`, TFP's class for this covariance."""
+    import tensorflow as tf
+    import tensorflow_probability as tfp
+
+    arrays = problem.arrays()
+    keys = ("features", "kernel") if through_features else ()
+    parameters = [tf.constant(arrays[k]) for k in keys] or [tf.constant(problem.factor(arrays))]
+    loc, x = tf.constant(arrays["loc"]), tf.constant(arrays["x"])
+    diag = tf.fill([problem.entries], problem.epsilon)
+    del arrays
+
+    def make(loc, *parameters):
+        if through_features:
+            h, w = parameters
+            p = tf.reshape(tf.einsum("bsf,fcr->bscr", h, w), [*loc.shape, problem.rank])
+        else:
+            (p,) = parameters
+        return tfp.distributions.MultivariateNormalDiagPlusLowRankCovariance(loc, diag, p)
+
+    def gradients():
+        with tf.GradientTape() as tape:
+            tape.watch([loc, *parameters])
+            d = make(loc, *parameters)
+            total = tf.reduce_sum(d.log_prob(x)) + tf.reduce_sum(d.entropy())
+        return tape.gradient(total, [loc, *parameters])
+
+    operations = {
+        "gradients": gradients,
+        "sample": lambda: make(loc, *parameters).sample(seed=(0, 1)),
+    }
+    return tf.function(operations[operation]) if operation in operations else None
+
+
+def torch(problem: Problem, operation: str, through_features: bool) -> Callable | None:
+    """`torch.distributions.LowRankMultivariateNormal`."""
+    import torch
+
+    arrays = problem.arrays()
+    keys = ("features", "kernel") if through_features else ()
+    parameters = [torch.tensor(arrays[k], requires_grad=True) for k in keys]
+    parameters = parameters or [torch.tensor(problem.factor(arrays), requires_grad=True)]
+    loc = torch.tensor(arrays["loc"], requires_grad=True)
+    x = torch.tensor(arrays["x"])
+    diag = torch.full((problem.batch, problem.entries), problem.epsilon)
+    del arrays
+
+    def make():
+        if through_features:
+            p = torch.einsum("bsf,fcr->bscr", *parameters).reshape(*loc.shape, problem.rank)
+        else:
+            (p,) = parameters
+        return torch.distributions.LowRankMultivariateNormal(loc, p, diag, validate_args=False)
+
+    def gradients():
+        d = make()
+        total = d.log_prob(x).sum() + d.entropy().sum()
+        return torch.autograd.grad(total, [loc, *parameters])
+
+    operations = {"gradients": gradients, "sample": lambda: make().rsample()}
+    return operations.get(operation)
+
+
+def dense_formula(problem: Problem, operation: str, through_features: bool) -> Callable | None:
+    """Eq. 6 as it stands, with Sigma_22 in full: what the authors' editor does."""
+    if operation != "condition" or through_features:
+        return None
+    arrays = problem.arrays()
+    p = problem.factor(arrays)[0]
+    observed = problem.mask()
+    loc, x = arrays["loc"][0], arrays["x"][0]
+
+    def condition():
+        p_o = p[observed]
+        sigma = p_o @ p_o.T + problem.epsilon * np.eye(len(p_o), dtype=np.float32)
+        return loc + p @ (p_o.T @ (np.linalg.inv(sigma) @ (x - loc)[observed]))
+
+    return condition
+
+
+IMPLEMENTATIONS = {
+    "ours": ours,
+    "tfp_covariance": tfp_covariance,
+    "torch": torch,
+    "dense_formula": dense_formula,
+}

@@ -1,0 +1,47 @@
+"""`python -m tf_structvae.benchmarks.worker JSON`: measures one operation, prints JSON."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+
+import numpy as np
+
+from tf_structvae.benchmarks import implementations
+from tf_structvae.benchmarks.problem import Problem
+
+
+def _wait(result) -> None:
+    """Brings one number of a result to the host, so that the work is done."""
+    while isinstance(result, (list, tuple)):
+        result = result[0]
+    np.asarray(result.detach() if hasattr(result, "detach") else result)
+
+
+def measure(job: dict) -> dict:
+    """Median seconds and peak memory (MB) of a job, or why it could not be run."""
+    try:
+        build = implementations.IMPLEMENTATIONS[job["implementation"]]
+        run = build(Problem(**job["problem"]), job["operation"], job["through_features"])
+    except ImportError as error:
+        return {"error": f"{error.name} is not installed"}
+    if run is None:
+        return {"error": "has no such operation"}
+    try:
+        for _ in range(job["warm_up"]):
+            _wait(run())
+        seconds = []
+        for _ in range(job["repeats"]):
+            start = time.perf_counter()
+            _wait(run())
+            seconds.append(time.perf_counter() - start)
+    except Exception as error:  # an implementation that fails on these numbers is a result
+        return {"error": type(error).__name__}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"seconds": float(np.median(seconds)), "peak_mb": peak}
+
+
+if __name__ == "__main__":
+    print(json.dumps(measure(json.loads(sys.argv[1]))))
