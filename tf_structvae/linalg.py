@@ -13,6 +13,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 _BLOCK = 128
+_PROBES = 8
 
 
 def _block_length(n: int, target: int = _BLOCK) -> int | None:
@@ -39,10 +40,12 @@ def _inner(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
     n = x.shape[-2]
     if n is not None and n <= _BLOCK:
         return tf.cast(tf.matmul(x, y, transpose_a=True), tf.float64)
-    length = _block_length(n) if n is not None else None
+    # Long enough for the block products to weigh little beside x, short enough for float32 sums.
+    target = min(max(_BLOCK, 8 * (x.shape[-1] or 0)), 4 * _BLOCK)
+    length = _block_length(n, target) if n is not None else None
     rest = tf.constant(0.0, tf.float64)
     if length is None:
-        length = _BLOCK
+        length = target
         whole = (tf.shape(x)[-2] // length) * length
         rest = tf.cast(
             tf.matmul(x[..., whole:, :], y[..., whole:, :], transpose_a=True), tf.float64
@@ -160,8 +163,15 @@ def is_inexact(weighted_gram: tf.Tensor, peak: tf.Tensor) -> tf.Tensor:
     """
     error = tf.cast(peak, tf.float64)[..., tf.newaxis] * 2.0**-24
     safe = tf.linalg.set_diag(weighted_gram, tf.linalg.diag_part(weighted_gram) + 1.0 + error)
-    inverse = tf.linalg.diag_part(cholesky_inverse(tf.linalg.cholesky(safe)))
-    return tf.reduce_any(error * inverse > 2e-3)
+    # |K^-1 v|^2 for signs v estimates |K^-1|_F^2, the square of at least the largest eigenvalue
+    size = tf.shape(safe)[-1]
+    signs = tf.random.stateless_uniform([size, _PROBES], [1, 2], 0, 2, tf.int32)
+    probes = tf.broadcast_to(
+        tf.cast(2 * signs - 1, tf.float64), tf.concat([tf.shape(safe)[:-1], [_PROBES]], 0)
+    )
+    solved = cholesky_solve(tf.linalg.cholesky(safe), probes)
+    inverse = tf.sqrt(tf.reduce_sum(tf.square(solved), axis=[-2, -1]) / _PROBES)
+    return tf.reduce_any(error[..., 0] * inverse > 1e-3)
 
 
 def sum_of_squares(x: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:

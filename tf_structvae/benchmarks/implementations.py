@@ -21,6 +21,7 @@ def ours(problem: Problem, operation: str, through_features: bool) -> Callable:
 
     arrays = problem.arrays()
     epsilon = tf.constant([problem.epsilon])
+    cls: Callable
     if through_features:
         parameters = [tf.constant(arrays[k]) for k in ("features", "kernel")]
         cls = FeatureLowRankMultivariateNormal

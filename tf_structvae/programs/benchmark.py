@@ -1,0 +1,40 @@
+"""Speed, memory and accuracy of the distribution beside TFP's and PyTorch's, in one run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from absl import flags
+
+from tf_structvae.programs import command
+
+_SUITE = flags.DEFINE_enum(
+    "suite", "distribution", ["distribution", "accuracy"], "What to measure."
+)
+_QUICK = flags.DEFINE_bool("quick", False, "Fewer sizes and repeats: two minutes.")
+_OUTPUT = flags.DEFINE_string("output", "runs/benchmark", "Where tables and plot go.")
+
+
+def main() -> None:
+    from tf_structvae.benchmarks import accuracy, plot, runner
+
+    output = Path(_OUTPUT.value)
+    output.mkdir(parents=True, exist_ok=True)
+    text = f"{runner.machine()}\n\n"
+    if _SUITE.value == "accuracy":
+        text += f"Absolute error against float64, nats:\n\n{accuracy.table()}"
+    else:
+        bandwidth = runner.memory_bandwidth()
+        results = runner.run(runner.distribution_jobs(_QUICK.value))
+        text += f"Memory bandwidth of a copy: {bandwidth / 1e9:.1f} GB/s\n\n"
+        text += runner.table(results, bandwidth)
+        (output / "distribution.json").write_text(json.dumps(results, indent=1) + "\n")
+        plot.time_and_memory(results).savefig(output / "distribution.png")
+    path = output / f"{_SUITE.value}.md"
+    path.write_text(text + "\n")
+    print(f"\n{text}\n\ntable     {path}")
+
+
+def run() -> None:
+    command.run(main)
