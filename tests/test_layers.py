@@ -13,8 +13,11 @@ FEATURES = np.random.default_rng(0).normal(size=(2, 4, 3, 5)).astype(np.float32)
 
 @pytest.mark.parametrize("shape", [(2, 5), (2, 6, 5), (2, 4, 3, 5), (2, 2, 2, 3, 5)])
 @pytest.mark.parametrize("noise", ["fixed", "learned", "per_pixel"])
-def test_low_rank_head_on_features_of_any_rank(shape, noise):
-    head = LowRankNormalHead(2, rank=3, epsilon=0.1, noise=noise, factor_initial=0.5)
+@pytest.mark.parametrize("use_bias", [True, False])
+def test_low_rank_head_on_features_of_any_rank(shape, noise, use_bias):
+    head = LowRankNormalHead(
+        2, rank=3, epsilon=0.1, noise=noise, factor_initial=0.5, use_bias=use_bias
+    )
     features = np.random.default_rng(1).normal(size=shape).astype(np.float32)
     d = head(features)
     n = int(np.prod(shape[1:-1])) * 2
@@ -22,7 +25,7 @@ def test_low_rank_head_on_features_of_any_rank(shape, noise):
     assert isinstance(d, tfp.distributions.MultivariateNormalDiagPlusLowRank)
     assert (d.batch_shape, d.event_shape, d.rank) == ((2,), (n,), 3)
     h = features.reshape(2, -1, 5)
-    with_one = np.concatenate([h, np.ones_like(h[..., :1])], -1)
+    with_one = np.concatenate([h, np.ones_like(h[..., :1])], -1) if use_bias else h
     p = np.einsum("bsf,fcr->bscr", with_one, head.factor_kernel).reshape(2, n, 3)
     np.testing.assert_allclose(d.cov_factor, p, rtol=1e-4, atol=1e-5)
     mean = (h @ head.mean_kernel.numpy() + 0.5).reshape(2, n)
@@ -52,11 +55,17 @@ def test_log_scale_multiplies_the_columns():
     np.testing.assert_allclose(head(FEATURES).cov_factor, before * [2.0, 0.5], rtol=1e-5)
 
 
-def test_closed_form_scale_finds_the_moments_of_the_noise():
+@pytest.mark.parametrize("use_bias", [True, False])
+def test_closed_form_scale_finds_the_moments_of_the_noise(use_bias):
     """With P fixed up to a wrong T and mean, the update alone recovers those of the data."""
     rng = np.random.default_rng(2)
     head = LowRankNormalHead(
-        3, rank=2, epsilon=0.01, factor_scale="closed_form", factor_initial=0.5
+        3,
+        rank=2,
+        epsilon=0.01,
+        factor_scale="closed_form",
+        factor_initial=0.5,
+        use_bias=use_bias,
     )
     features = FEATURES[:1]
     d = head(features)
@@ -64,7 +73,7 @@ def test_closed_form_scale_finds_the_moments_of_the_noise():
     truth = d.cov_factor[0].numpy() @ wanted
     target = wanted @ wanted.T
     mean = d.mean()[0].numpy() + truth @ [2.0, -1.0]  # two standard deviations off, along P
-    for _ in range(400):
+    for _ in range(200):
         x = mean + rng.normal(size=(512, 2)) @ truth.T + 0.1 * rng.normal(size=(512, 36))
         c, s = head(features).noise_posterior(x.astype(np.float32)[:, None])
         moment = tf.reduce_mean(c[:, 0, :, None] * c[:, 0, None, :], 0) + s[0]

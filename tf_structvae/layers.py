@@ -136,8 +136,8 @@ class IndependentNormalHead(NormalHead):
 class LowRankNormalHead(NormalHead):
     """Features [B, *S, F] -> low-rank normal over all pixels (paper, section 3.2).
 
-    The factor is linear in the features, `P[s, c, :] = [features[s], 1] W[:, c, :] T`, and is kept
-    as that product. T [R, R] carries the scale of P:
+    The factor is linear in the features, `P[s, c, :] = [features[s], 1] W[:, c, :] T` (the 1 is the
+    bias), and is kept as that product. T [R, R] carries the scale of P:
 
       factor_scale="kernel": T = I, the paper's parameterisation;
       factor_scale="log_scale": T = diag(exp(tau)), tau learned;
@@ -151,6 +151,7 @@ class LowRankNormalHead(NormalHead):
       noise: "fixed" (paper), "learned" (one scalar) or "per_pixel" (linear in the features).
       factor_scale: see above.
       factor_initial: standard deviation of the initial W (paper: 1e-5).
+      use_bias: whether the factor has a bias.
       mean_initial: initial bias of the mean (paper: 0.5).
     """
 
@@ -163,6 +164,7 @@ class LowRankNormalHead(NormalHead):
         factor_scale: str = "kernel",
         factor_initial: float = 1e-5,
         mean_initial: float = 0.5,
+        use_bias: bool = True,
         **kwargs,
     ):
         super().__init__(channels, epsilon, noise, mean_initial, **kwargs)
@@ -174,13 +176,14 @@ class LowRankNormalHead(NormalHead):
         self.rank = rank
         self.factor_scale = factor_scale
         self.factor_initial = float(factor_initial)
+        self.use_bias = use_bias
 
     def build(self, input_shape):
         super().build(input_shape)
         initial = keras.initializers.RandomNormal(stddev=self.factor_initial)
         self.factor_kernel = self.add_weight(
             name="factor_kernel",
-            shape=(input_shape[-1] + 1, self.channels, self.rank),
+            shape=(input_shape[-1] + self.use_bias, self.channels, self.rank),
             initializer=initial,
         )
         if self.factor_scale == "log_scale":
@@ -203,9 +206,12 @@ class LowRankNormalHead(NormalHead):
             kernel *= tf.exp(self.log_scale)
         elif self.factor_scale == "closed_form":
             kernel = tf.einsum("fcr,rk->fck", kernel, self.mixing)
+        features = pixels
+        if self.use_bias:
+            features = tf.concat([pixels, tf.ones_like(pixels[..., :1])], axis=-1)
         return FeatureLowRankMultivariateNormal(
             loc=self._loc(pixels),
-            features=tf.concat([pixels, tf.ones_like(pixels[..., :1])], axis=-1),
+            features=features,
             kernel=kernel,
             cov_diag=self._variance(pixels),
         )
@@ -232,8 +238,10 @@ class LowRankNormalHead(NormalHead):
         shift = rate * tf.linalg.matvec(
             self.factor_kernel, tf.linalg.matvec(self.mixing, first_moment)
         )
-        self.mean_kernel.assign_add(shift[:-1])
-        self.mean_bias.assign_add(shift[-1])
+        features = tf.shape(self.mean_kernel)[0]
+        self.mean_kernel.assign_add(shift[:features])
+        if self.use_bias:
+            self.mean_bias.assign_add(shift[-1])
         self.mixing.assign(self.mixing + 0.5 * rate * tf.matmul(self.mixing, excess))
 
     def get_config(self):
@@ -242,6 +250,7 @@ class LowRankNormalHead(NormalHead):
             "rank": self.rank,
             "factor_scale": self.factor_scale,
             "factor_initial": self.factor_initial,
+            "use_bias": self.use_bias,
         }
 
 

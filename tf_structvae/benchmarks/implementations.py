@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,7 @@ def ours(problem: Problem, operation: str, through_features: bool) -> Callable:
 
     arrays = problem.arrays()
     epsilon = tf.constant([problem.epsilon])
-    cls: Callable
+    cls: Any
     if through_features:
         parameters = [tf.constant(arrays[k]) for k in ("features", "kernel")]
         cls = FeatureLowRankMultivariateNormal
