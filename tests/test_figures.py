@@ -19,6 +19,19 @@ def test_lag1_autocorrelation_of_known_fields():
     np.testing.assert_allclose(heldout.lag1_autocorrelation(board[None, ..., None]), -1)
 
 
+@pytest.mark.parametrize(
+    ("value", "error", "text"),
+    [
+        (18566.07, 95.0, "18566 +- 95"),
+        (45.3947, 0.389, "45.39 +- 0.39"),
+        (0.98225, 0.000277, "0.98225 +- 0.00028"),
+        (2.5, 0.0, "2.5"),
+    ],
+)
+def test_estimates_are_printed_to_their_error(value, error, text):
+    assert str(heldout.Estimate(value, error)) == text
+
+
 def test_held_out_scores():
     model = make()
     x = images(20)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +19,11 @@ class Estimate(NamedTuple):
     error: float
 
     def __str__(self) -> str:
-        return f"{self.value:.4g} +- {self.error:.2g}"
+        """The value to the second digit of its error."""
+        if not self.error > 0:
+            return f"{self.value:.6g}"
+        digits = max(0, 1 - math.floor(math.log10(self.error)))
+        return f"{self.value:.{digits}f} +- {self.error:.{digits}f}"
 
 
 def lag1_autocorrelation(fields: np.ndarray) -> np.ndarray:
