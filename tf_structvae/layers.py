@@ -50,13 +50,18 @@ class NormalHead(keras.layers.Layer):
         if features is None or len(input_shape) < 2:
             raise ValueError(f"features must be [B, ..., F] with a static F, got {input_shape}.")
         small = keras.initializers.RandomNormal(stddev=0.01)  # every mean starts grey
+        # `match_noise` assigns to the mean inside a replica, the same value in each.
         self.mean_kernel = self.add_weight(
-            name="mean_kernel", shape=(features, self.channels), initializer=small
+            name="mean_kernel",
+            shape=(features, self.channels),
+            initializer=small,
+            aggregation="only_first_replica",
         )
         self.mean_bias = self.add_weight(
             name="mean_bias",
             shape=(self.channels,),
             initializer=keras.initializers.Constant(self.mean_initial),
+            aggregation="only_first_replica",
         )
         log_epsilon = keras.initializers.Constant(math.log(self.epsilon))
         if self.noise == "learned":

@@ -17,6 +17,22 @@ from tf_structvae.datasets import pipeline
 from tf_structvae.layers import IndependentNormalHead, LowRankNormalHead
 from tf_structvae.vae import StructuredVAE
 
+STRATEGIES = ("none", "mirrored")
+
+
+def build_strategy(name: str) -> tf.distribute.Strategy:
+    """ "none": one device; "mirrored": all devices of this machine, by MirroredStrategy.
+
+    Raises:
+      ValueError: an unknown name.
+    """
+    if name not in STRATEGIES:
+        raise ValueError(f"distribute must be one of {STRATEGIES}, got {name!r}.")
+    if name == "none":
+        return tf.distribute.get_strategy()
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    return tf.distribute.MirroredStrategy([d.name for d in devices])
+
 
 def entropy_floor(image_shape: tuple[int, ...], epsilon: float) -> float:
     """Entropy of N(mu, epsilon I), nats per image: what an entropy target cannot go below."""
@@ -62,7 +78,10 @@ def build_model(config: ConfigDict, image_shape: tuple[int, int, int]) -> Struct
         )
     else:
         head = IndependentNormalHead(image_shape[-1], name="head", **common)
-    shared = {"norm": m.norm, "activation": m.activation}
+    norm = m.norm
+    if norm == "batch" and tf.distribute.get_strategy().num_replicas_in_sync > 1:
+        norm = "sync_batch"  # statistics of the global batch, as on one device
+    shared = {"norm": norm, "activation": m.activation}
     encoder = networks.residual_encoder(
         image_shape,
         m.latent_dim,
@@ -117,16 +136,23 @@ class Experiment:
     Files in `workdir`: config.json, checkpoints/, log.csv, tensorboard/, pictures/.
     """
 
-    def __init__(self, config: ConfigDict, workdir: str | Path):
+    def __init__(self, config: ConfigDict, workdir: str | Path, distribute: str = "none"):
+        """
+        Args:
+          config: see `tf_structvae.config`.
+          workdir: where the run is kept.
+          distribute: one of `STRATEGIES`.
+        """
         config_lib.validate(config)
         self.config = config
         self.workdir = Path(workdir)
         keras.utils.set_random_seed(config.seed)
         keras.config.set_dtype_policy(config.train.precision)
         self.source = datasets.prepare(*self._data("train"))
-        self.model = build_model(config, self.source.image_shape)
-        self.model.compile(build_optimizer(config), jit_compile=config.train.jit)
-        self.model.optimizer.build(self.model.trainable_variables)
+        with build_strategy(distribute).scope():
+            self.model = build_model(config, self.source.image_shape)
+            self.model.compile(build_optimizer(config), jit_compile=config.train.jit)
+            self.model.optimizer.build(self.model.trainable_variables)
         self.checkpoints = tf.train.CheckpointManager(
             tf.train.Checkpoint(model=self.model, optimizer=self.model.optimizer),
             str(self.workdir / "checkpoints"),

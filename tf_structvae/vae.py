@@ -166,8 +166,7 @@ class StructuredVAE(keras.Model):
     def _forward(self, images, seed, training):
         """KL divergence [B] and observation of a batch of images, with noise from `seed`."""
         posterior = self.encode(images, training)
-        shape = tf.concat([[self.samples], tf.shape(posterior.loc)], 0)
-        noise = tf.random.stateless_normal(shape, seed)
+        noise = _noise_of_global_batch(self.samples, posterior.loc, seed)
         latents = posterior.loc + posterior.stddev() * noise
         kl = posterior.kl_divergence(tfd.MultivariateNormalDiag(tf.zeros([self.latent_dim])))
         return kl, self.observe(images, latents, training)
@@ -215,9 +214,10 @@ class StructuredVAE(keras.Model):
             "entropy_above_floor": observation.entropy_above_floor,
             "noise_square": tf.linalg.trace(observation.noise_moment) / max(self._rank, 1),
         }
-        for name, value in updates.items():
-            self._means[name].update_state(value)
         count = _global_sum(tf.cast(tf.shape(images)[0], tf.float32))
+        for name, value in updates.items():
+            # the same on every replica, since Keras averages over replicas of unlike batches
+            self._means[name].update_state(_global_mean(value), sample_weight=count)
         return tf.reduce_sum(per_image) / count, values, active, observation
 
     def train_step(self, data):
@@ -248,6 +248,13 @@ class StructuredVAE(keras.Model):
 
     def predict_step(self, data):
         return self(keras.utils.unpack_x_y_sample_weight(data)[0]).mean()
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        # Keras adds up the replicas' batches here to learn their shape, which fails where they
+        # differ in size; all there is to build is the optimiser.
+        if self.optimizer is not None and not self.optimizer.built:
+            with self.distribute_strategy.scope():
+                self.optimizer.build(self.trainable_variables)
 
     def _logs(self):
         logs = self.get_metrics_result()
@@ -281,6 +288,21 @@ class StructuredVAE(keras.Model):
         config["decoder"] = deserialize(config["decoder"])
         config["constraints"] = [deserialize(c) for c in config["constraints"]]
         return cls(**config)
+
+
+def _noise_of_global_batch(samples, like, seed):
+    """Normal noise [samples, B, L] that belongs to an image's place in the global batch.
+
+    So the same images get the same noise on one device and on several.
+    """
+    batch, size = tf.shape(like)[0], tf.shape(like)[1]
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return tf.random.stateless_normal([samples, batch, size], seed)
+    batches = context.all_gather(batch[tf.newaxis], axis=0)
+    offset = tf.cumsum(batches, exclusive=True)[context.replica_id_in_sync_group]
+    noise = tf.random.stateless_normal([samples, tf.reduce_sum(batches), size], seed)
+    return noise[:, offset : offset + batch]
 
 
 def _global_sum(x):

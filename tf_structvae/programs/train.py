@@ -12,6 +12,9 @@ from tf_structvae.programs import command
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment, configs/NAME.py.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where the run is kept; default runs/NAME.")
 _RESUME = flags.DEFINE_bool("resume", False, "Go on with the run in workdir.")
+_DISTRIBUTE = flags.DEFINE_enum(
+    "distribute", "none", ["none", "mirrored"], "On one device, or on all of this machine."
+)
 flags.mark_flag_as_required("config")
 
 
@@ -24,7 +27,7 @@ def main() -> None:
     from tf_structvae.export import export, next_version
     from tf_structvae.training import Experiment
 
-    experiment = Experiment(config, _WORKDIR.value or f"runs/{config.name}")
+    experiment = Experiment(config, _WORKDIR.value or f"runs/{config.name}", _DISTRIBUTE.value)
     experiment.start(_RESUME.value)
     print(experiment.summary())
     logs = experiment.train()
