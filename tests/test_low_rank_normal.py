@@ -260,6 +260,33 @@ def test_citizen_of_tfp(kind):
     np.testing.assert_allclose(d.log_prob(y), log_prob)
 
 
+@KINDS
+def test_samples_are_reparameterised(kind):
+    """d sum(sample) / d parameters, by eq. 3: 1 for loc, the noise for P."""
+    case = Case("full")
+    parameters = {"loc": tf.constant(case.loc), "cov_diag": tf.constant(case.diag)}
+    with tf.GradientTape() as tape:
+        tape.watch(list(parameters.values()))
+        d = case.make(kind, **parameters)
+        y = d.sample(seed=(0, 3))
+    by_loc, by_diag = tape.gradient(y, [parameters["loc"], parameters["cov_diag"]])
+    np.testing.assert_allclose(by_loc, np.ones((B, N)))
+    # y = loc + P w + sqrt(d) v, so sqrt(d) v = 2 d dy/dd
+    rest = y - case.loc - 2 * case.diag * by_diag
+    w = np.stack([np.linalg.lstsq(case.factor[b], rest[b], rcond=None)[0] for b in range(B)])
+    np.testing.assert_allclose(np.einsum("bnr,br->bn", case.factor, w), rest, atol=1e-9)
+    assert d.reparameterization_type == tfd.FULLY_REPARAMETERIZED
+
+
+def test_parameter_properties():
+    d = Case("full").make("dense")
+    properties = d.parameter_properties(dtype=tf.float64)
+    assert set(properties) == {"loc", "cov_factor", "cov_diag"}
+    bijector = properties["cov_diag"].default_constraining_bijector_fn()
+    assert np.all(bijector.forward(tf.constant([-50.0, 0.0, 3.0], tf.float64)) > 0)
+    assert isinstance(d.experimental_default_event_space_bijector(), tfp.bijectors.Identity)
+
+
 def test_variables_stay_variables():
     factor = tf.Variable([[1.0], [2.0]])
     d = LowRankMultivariateNormal([0.0, 0.0], factor, 0.5)

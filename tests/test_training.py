@@ -47,7 +47,7 @@ def test_run_writes_logs_pictures_and_scores(data_dir, tmp_path):
     saved = json.loads((tmp_path / "run/config.json").read_text())
     assert saved["train"]["steps"] == 6
     assert list((tmp_path / "run/tensorboard").glob("events*"))
-    pictures = report.write_pictures(experiment)
+    pictures = report.write_pictures(experiment, (3, 5))
     assert all(p.read_bytes().startswith(b"\x89PNG") for p in pictures)
     scores = report.write_scores(experiment)
     assert scores["log_prob"].error > 0
@@ -97,6 +97,14 @@ def test_work_directory_is_not_overwritten(data_dir, tmp_path):
     changed = smoke(data_dir, tmp_path, steps=3, learning_rate=0.5)
     with pytest.raises(ValueError, match=r"train.learning_rate: 0.001 -> 0.5"):
         Experiment(changed, tmp_path / "run").start(resume=True)
+
+
+def test_pixels():
+    assert report.parse_pixel(None, (9, 7, 3)) == (4, 3)
+    assert report.parse_pixel(["8", " 0"], (9, 7, 3)) == (8, 0)
+    for words in (["9", "0"], ["0", "7"], ["1"], ["1", "-2"], ["a", "b"]):
+        with pytest.raises(ValueError, match="pixel"):
+            report.parse_pixel(words, (9, 7, 3))
 
 
 def test_load_without_a_run(tmp_path):

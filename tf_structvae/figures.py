@@ -145,17 +145,15 @@ def panels(panels: Sequence[tuple[str, np.ndarray]], columns: int, title: str) -
     """Titled blocks of pictures [K, H, W, C] side by side, each `columns` wide."""
     rows = -(-len(panels[0][1]) // columns)
     aspect = panels[0][1].shape[1] / panels[0][1].shape[2]
-    wide = columns * _INCHES * 0.75
-    figure = Figure(
-        figsize=(len(panels) * (wide + 0.15), rows * _INCHES * 0.75 * aspect + 0.7), dpi=150
-    )
+    wide, high = columns * _INCHES * 0.75, rows * _INCHES * 0.75 * aspect
+    figure = Figure(figsize=(len(panels) * (wide + 0.15), high + 0.65), dpi=150)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
     for axis, (label, images) in zip(axes, panels, strict=True):
         axis.imshow(grid(colorize(Row(label, images)), columns), interpolation="nearest")
         axis.set_axis_off()
         axis.set_title(label, fontsize=9)
-    figure.suptitle(title, fontsize=11)
-    figure.tight_layout(pad=0.4)
+    figure.suptitle(title, fontsize=11, y=1 - 0.08 / (high + 0.65), va="top")
+    figure.subplots_adjust(0.005, 0.01, 0.995, high / (high + 0.62), wspace=0.15 / wide)
     return figure
 
 

@@ -30,18 +30,39 @@ def prior_distribution(experiment: Experiment, count: int, seed: int):
     return experiment.model.decode(tf.constant(z, tf.float32))
 
 
-def write_pictures(experiment: Experiment) -> list[Path]:
-    """The sheet of Fig. 2 for test images and for the prior, as PNG files in workdir/pictures."""
+def parse_pixel(words: Sequence[str] | None, image_shape) -> tuple[int, int]:
+    """(row, column) from two words; the centre from None.
+
+    Raises:
+      ValueError: not two whole numbers inside the image.
+    """
+    height, width = image_shape[:2]
+    if words is None:
+        return height // 2, width // 2
+    if len(words) != 2 or not all(w.strip().isdigit() for w in words):
+        raise ValueError(f"pixel must be ROW,COLUMN, two whole numbers, got {','.join(words)!r}.")
+    row, column = (int(w) for w in words)
+    if row >= height or column >= width:
+        raise ValueError(f"pixel {row},{column} is outside the image of {height}x{width}.")
+    return row, column
+
+
+def write_pictures(experiment: Experiment, pixel: tuple[int, int]) -> list[Path]:
+    """The sheet of Fig. 2 for test images and for the prior, as PNG files in workdir/pictures.
+
+    Args:
+      experiment: a trained one.
+      pixel: (row, column) of the pixel whose covariances are drawn.
+    """
     directory = experiment.workdir / "pictures"
     directory.mkdir(parents=True, exist_ok=True)
     shape = experiment.source.image_shape
     images = next(iter(experiment.evaluation_images("test")))[:_COLUMNS]
     structured = experiment.config.model.likelihood == "low_rank"
-    note = "Covariance to the central pixel. " + (_NO_PIXEL_NOISE if structured else "")
-    h, w, _ = shape
+    note = f"Covariance to pixel {pixel}. " + (_NO_PIXEL_NOISE if structured else "")
     rows = [
         figures.Row("data", images.numpy()),
-        *figures.observation_rows(experiment.model(images), shape, (h // 2, w // 2)),
+        *figures.observation_rows(experiment.model(images), shape, pixel),
     ]
     prior = prior_distribution(experiment, _COLUMNS, seed=1)
     for i in range(3):
@@ -50,7 +71,7 @@ def write_pictures(experiment: Experiment) -> list[Path]:
     sheets = {
         "observation": figures.sheet(rows, f"Test images. {describe(experiment)}", note),
         "prior": figures.sheet(
-            figures.observation_rows(prior, shape, (h // 2, w // 2)),
+            figures.observation_rows(prior, shape, pixel),
             f"Latents from the prior. {describe(experiment)}",
             note,
         ),

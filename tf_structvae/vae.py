@@ -247,6 +247,7 @@ class StructuredVAE(keras.Model):
         return self._logs()
 
     def predict_step(self, data):
+        """The means of p(x | z) at the mean of q(z | x), [B, H * W * C]."""
         return self(keras.utils.unpack_x_y_sample_weight(data)[0]).mean()
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):

@@ -115,7 +115,7 @@ def torch(problem: Problem, operation: str, through_features: bool) -> Callable 
 
 
 def dense_formula(problem: Problem, operation: str, through_features: bool) -> Callable | None:
-    """Eq. 6 as it stands, with Sigma_22 in full: what the authors' editor does."""
+    """Eq. 6 as it is written, left to right, with Sigma_12 and Sigma_22 in full."""
     if operation != "condition" or through_features:
         return None
     arrays = problem.arrays()
@@ -125,8 +125,9 @@ def dense_formula(problem: Problem, operation: str, through_features: bool) -> C
 
     def condition():
         p_o = p[observed]
-        sigma = p_o @ p_o.T + problem.epsilon * np.eye(len(p_o), dtype=np.float32)
-        return loc + p @ (p_o.T @ (np.linalg.inv(sigma) @ (x - loc)[observed]))
+        sigma_22 = p_o @ p_o.T + np.float32(problem.epsilon) * np.eye(len(p_o), dtype=np.float32)
+        sigma_12 = p[~observed] @ p_o.T
+        return loc[~observed] + sigma_12 @ np.linalg.inv(sigma_22) @ (x - loc)[observed]
 
     return condition
 

@@ -15,6 +15,9 @@ _RESUME = flags.DEFINE_bool("resume", False, "Go on with the run in workdir.")
 _DISTRIBUTE = flags.DEFINE_enum(
     "distribute", "none", ["none", "mirrored"], "On one device, or on all of this machine."
 )
+_PIXEL = flags.DEFINE_list(
+    "pixel", None, "ROW,COLUMN of the pixel whose covariances are drawn; default the centre."
+)
 flags.mark_flag_as_required("config")
 
 
@@ -29,11 +32,12 @@ def main() -> None:
 
     experiment = Experiment(config, _WORKDIR.value or f"runs/{config.name}", _DISTRIBUTE.value)
     experiment.start(_RESUME.value)
+    pixel = report.parse_pixel(_PIXEL.value, experiment.source.image_shape)
     print(experiment.summary())
     logs = experiment.train()
     print(f"\nLast epoch, nats per image: {experiment.targets(logs)}")
     print(f"\nHeld-out:\n{report.table({config.name: report.write_scores(experiment)})}\n")
-    pictures = report.write_pictures(experiment)
+    pictures = report.write_pictures(experiment, pixel)
     w = experiment.workdir
     if config.export_dir:
         directory = Path(config.export_dir) / config.name
