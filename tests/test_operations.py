@@ -166,6 +166,40 @@ def test_slerp_survives_degenerate_ends(dtype, tilt):
 
 
 @KINDS
+@pytest.mark.parametrize("jit", [False, True])
+def test_compiled_float32_with_its_choices_at_run_time(kind, jit):
+    """Strong, weak and parallel columns at a small D: both exact sums and refinement are taken."""
+    rng = np.random.default_rng(9)
+    case = Case("scalar")
+    case.kernel[..., 1] = case.kernel[..., 0]
+    case.kernel[..., 2] *= 1e-3
+    case.factor = np.stack([reference.dense_factor(h, case.kernel) for h in case.features])
+    case.diag = np.asarray(1e-5)
+    case.full_diag = np.full((B, N), np.float64(np.float32(1e-5)))
+    d = case.make(kind, np.float32)
+    noise = rng.normal(size=(B, R)), rng.normal(size=(B, N))
+    x = d.sample_from_noise(*noise).numpy()
+
+    def gradient(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            log_prob = d.log_prob(x)
+        return log_prob, tape.gradient(log_prob, x)
+
+    log_prob, by_x = tf.function(gradient, jit_compile=jit)(tf.constant(x))
+    double = LowRankMultivariateNormal(
+        *(np.asarray(v, np.float64) for v in (d.loc, d.cov_factor, d.cov_diag))
+    )
+    np.testing.assert_allclose(log_prob, double.log_prob(x.astype(np.float64)), atol=0.1)
+    with tf.GradientTape() as tape:
+        wide = tf.constant(x, tf.float64)
+        tape.watch(wide)
+        value = double.log_prob(wide)
+    exact = tape.gradient(value, wide).numpy()
+    assert np.linalg.norm(by_x - exact) < 2e-3 * np.linalg.norm(exact)
+
+
+@KINDS
 def test_operations_in_graphs_and_with_unknown_shapes(kind):
     case = Case("scalar")
 

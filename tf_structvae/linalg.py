@@ -13,7 +13,6 @@ from collections.abc import Callable
 import tensorflow as tf
 
 _BLOCK = 128
-_PROBES = 8
 
 
 def _block_length(n: int, target: int = _BLOCK) -> int | None:
@@ -148,30 +147,26 @@ def exact_gram(x: tf.Tensor) -> tf.Tensor:
     return gram(x, needs_exact=lambda _: tf.constant(True))[0]
 
 
-def is_inexact(weighted_gram: tf.Tensor, peak: tf.Tensor) -> tf.Tensor:
+# The error of a sum of float32 products relative to the largest of the diagonal ones.
+FLOAT32_SUM = 2.0**-24
+
+
+def is_inexact(weighted_gram: tf.Tensor, error: tf.Tensor) -> tf.Tensor:
     """Whether float32 sums lose more of I + P^T D^-1 P than the derivatives of a log-density allow.
 
-    The error of a sum of float32 products is below 2^-24 times its largest diagonal entry, `peak`;
-    it matters relative to the smallest eigenvalue of the capacitance.
+    An error matters relative to the capacitance in its own direction, so the measure is the trace
+    of K^-1 E; rounding errors are independent, and rarely as large as the bound.
 
     Args:
-      weighted_gram: P^T D^-1 P from float32 sums, [..., R, R].
-      peak: [...].
+      weighted_gram: P^T D^-1 P from float32 sums, float64 [..., R, R].
+      error: E, a positive semi-definite bound of its error, float64 [..., R, R].
 
     Returns:
       Scalar bool.
     """
-    error = tf.cast(peak, tf.float64)[..., tf.newaxis] * 2.0**-24
-    safe = tf.linalg.set_diag(weighted_gram, tf.linalg.diag_part(weighted_gram) + 1.0 + error)
-    # |K^-1 v|^2 for signs v estimates |K^-1|_F^2, the square of at least the largest eigenvalue
-    size = tf.shape(safe)[-1]
-    signs = tf.random.stateless_uniform([size, _PROBES], [1, 2], 0, 2, tf.int32)
-    probes = tf.broadcast_to(
-        tf.cast(2 * signs - 1, tf.float64), tf.concat([tf.shape(safe)[:-1], [_PROBES]], 0)
-    )
-    solved = cholesky_solve(tf.linalg.cholesky(safe), probes)
-    inverse = tf.sqrt(tf.reduce_sum(tf.square(solved), axis=[-2, -1]) / _PROBES)
-    return tf.reduce_any(error[..., 0] * inverse > 1e-3)
+    safe = capacitance(weighted_gram) + error
+    relative = cholesky_solve(tf.linalg.cholesky(safe), error)
+    return tf.reduce_any(tf.linalg.trace(relative) > 4e-3)
 
 
 def sum_of_squares(x: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:

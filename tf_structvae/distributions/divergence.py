@@ -19,7 +19,7 @@ _StockCovariance = tfd.MultivariateNormalDiagPlusLowRankCovariance
 
 def _forms(factorisation, columns):
     """v^T Sigma^-1 v for each column v of [..., N, K], float64 [..., K]."""
-    return factorisation.mahalanobis(columns, factorisation.noise_mean(columns))
+    return factorisation.mahalanobis(columns, *factorisation.explain(columns))
 
 
 def _trace_of_diagonal(q, factorisation, diag):

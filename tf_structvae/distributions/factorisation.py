@@ -9,6 +9,9 @@ import tensorflow as tf
 from tf_structvae import linalg
 from tf_structvae.distributions.factors import Factor
 
+# |r|^2 / |r - P c|^2 above which float32 rounding of c reaches the gradient.
+_LITTLE_LEFT = 1e4
+
 
 @dataclasses.dataclass(frozen=True)
 class Factorisation:
@@ -43,22 +46,53 @@ class Factorisation:
         """K^-1, the covariance of omega_p given a value, float64 [..., R, R]."""
         return linalg.cholesky_inverse(self.cholesky)
 
-    def noise_mean(self, residual: tf.Tensor) -> tf.Tensor:
-        """c = K^-1 P^T W r, the mean of omega_p, float64 [..., R, K], for r [..., N, K]."""
+    def _project(self, residual: tf.Tensor) -> tf.Tensor:
+        """P^T W r, float64 [..., R, K], for r [..., N, K]."""
         if self.precision.shape[-1] == 1:
             scale = tf.cast(self.precision, tf.float64)[..., tf.newaxis]
-            moments = self.factor.rmatmul(residual, self.exact) * scale
-        else:
-            moments = self.factor.rmatmul(residual * self.precision[..., tf.newaxis], self.exact)
-        return linalg.cholesky_solve(self.cholesky, moments)
+            return self.factor.rmatmul(residual, self.exact) * scale
+        return self.factor.rmatmul(residual * self.precision[..., tf.newaxis], self.exact)
 
-    def mahalanobis(self, residual: tf.Tensor, c: tf.Tensor) -> tf.Tensor:
+    def explain(self, residual: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """The noise mean c = K^-1 P^T W r, and what it leaves of r, r - P c.
+
+        Where next to nothing is left, the rounding of c would be seen in the gradient, so c is
+        refined once by the projection of what is left. That correction is zero but for rounding,
+        and so is its derivative.
+
+        Args:
+          residual: r, [..., N, K].
+
+        Returns:
+          c, float64 [..., R, K], and r - P c, [..., N, K].
+        """
+        c = linalg.cholesky_solve(self.cholesky, self._project(residual))
+        left = residual - self.factor.matmul(c)
+        if residual.dtype == tf.float64:
+            return c, left
+        total, rest = (linalg.sum_of_squares(tf.stop_gradient(v)) for v in (residual, left))
+
+        def correction():
+            gradient = self._project(left) - c
+            return linalg.cholesky_solve(self.cholesky, gradient)
+
+        small = tf.reduce_any(total > _LITTLE_LEFT * rest)
+        refined = c + tf.stop_gradient(tf.cond(small, correction, lambda: tf.zeros_like(c)))
+        left = tf.cond(small, lambda: residual - self.factor.matmul(refined), lambda: left)
+        return refined, left
+
+    def mahalanobis(self, residual: tf.Tensor, c: tf.Tensor, left: tf.Tensor) -> tf.Tensor:
         """r^T Sigma^-1 r = (r - P c)^T W (r - P c) + c^T c, float64 [..., K].
 
         The noise mean c minimises that form, so its first derivative may treat c as a constant,
         which spares two passes over the pixels and their noise. c and what is left of r still
         arrive as arguments whose own gradient is None, so that the derivative of the derivative
         sees them.
+
+        Args:
+          residual: r, [..., N, K].
+          c: from `explain`.
+          left: from `explain`.
         """
         isotropic = self.precision.shape[-1] == 1
         factor = self.factor
@@ -88,5 +122,4 @@ class Factorisation:
 
             return value, grad
 
-        left = residual - factor.matmul(c)
         return form(left, c, residual, self.precision, *factor.tensors)

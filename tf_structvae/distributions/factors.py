@@ -85,8 +85,8 @@ class DenseFactor(Factor):
 
     def gram(self, weights=None, scale=None):
         def needs_exact(gram):
-            peak = tf.reduce_max(tf.linalg.diag_part(gram), axis=-1)
-            return _needs_exact(gram, peak, scale)
+            eye = tf.eye(tf.shape(gram)[-1], dtype=gram.dtype)
+            return _needs_exact(gram, gram, eye, scale)
 
         return linalg.gram(self.matrix, weights, needs_exact)
 
@@ -116,11 +116,13 @@ class DenseFactor(Factor):
         return self.matrix
 
 
-def _needs_exact(gram, peak, scale):
+def _needs_exact(gram, sums, through, scale):
+    """Whether I + scale * gram is inexact: the error of `sums` reaches it times `through`."""
     if scale is None:
         return tf.constant(True)
-    scaled = gram * scale[..., tf.newaxis, tf.newaxis]
-    return linalg.is_inexact(scaled, peak * scale)
+    scale = scale[..., tf.newaxis, tf.newaxis]
+    peak = tf.reduce_max(tf.linalg.diag_part(sums), axis=-1)[..., tf.newaxis, tf.newaxis]
+    return linalg.is_inexact(gram * scale, linalg.FLOAT32_SUM * peak * scale * through)
 
 
 class ProductFactor(Factor):
@@ -196,10 +198,8 @@ class ProductFactor(Factor):
             return tf.einsum("...fcr,...fg,...gcq->...rq", kernel, features, kernel)
 
         def needs_exact(features):
-            norms = tf.sqrt(tf.linalg.diag_part(features))
-            bounds = tf.einsum("...fcr,...f->...cr", tf.abs(kernel), norms)
-            peak = tf.reduce_max(tf.reduce_sum(tf.square(bounds), axis=-2), axis=-1)
-            return _needs_exact(through(features), peak, scale)
+            squares = tf.einsum("...fcr,...fcq->...rq", kernel, kernel)
+            return _needs_exact(through(features), features, squares, scale)
 
         features, exact = linalg.gram(self.features, weights, needs_exact)
         return through(features), exact

@@ -244,8 +244,8 @@ class LowRankMultivariateNormal(tfp.distributions.MultivariateNormalDiagPlusLowR
         residual = value - tf.convert_to_tensor(self._loc)
         several = extra > 0
         columns = shapes.samples_to_columns(residual, extra) if several else residual[..., None]
-        c = factorisation.noise_mean(columns)
-        form = factorisation.mahalanobis(columns, c)
+        c, left = factorisation.explain(columns)
+        form = factorisation.mahalanobis(columns, c, left)
         if several:
             sample_shape = tf.shape(residual)[:extra]
             form = shapes.columns_to_samples(form, sample_shape)
@@ -497,7 +497,7 @@ class LowRankMultivariateNormal(tfp.distributions.MultivariateNormalDiagPlusLowR
             weights = tf.where(mask, tf.math.reciprocal_no_nan(diag + noise), zero)
             gain = tf.where(mask & (noise == 0.0), one, diag * weights)
             observed = Factorisation.of(self._factor(), weights)
-            m = observed.noise_mean((value - loc)[..., tf.newaxis])
+            m, _ = observed.explain((value - loc)[..., tf.newaxis])
             root = linalg.inverse_root(observed.cholesky)
             kept = 1.0 - gain
             return self._with_factor(
