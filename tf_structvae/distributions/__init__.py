@@ -2,11 +2,8 @@
 
 from tf_structvae.distributions import divergence  # registers the KL divergences
 from tf_structvae.distributions.feature_low_rank_normal import FeatureLowRankMultivariateNormal
-from tf_structvae.distributions.low_rank_normal import (
-    LowRankMultivariateNormal,
-    PrincipalComponents,
-    Summary,
-)
+from tf_structvae.distributions.low_rank_normal import LowRankMultivariateNormal, Summary
+from tf_structvae.distributions.operations import PrincipalComponents
 
 from_tfp_covariance = divergence.from_tfp_covariance
 
