@@ -37,7 +37,7 @@ setup(
         "resvg-py>=0.2,<1",
         "tensorboard>=2.18,<2.22",  # tf.summary is in it
         "tqdm>=4.66,<5",
-        "setuptools<81",  # for the distutils that tensorflow-probability needs on Python 3.12
+        "setuptools>=65",  # for the distutils that tensorflow-probability needs on Python 3.12
     ],
     extras_require={
         "benchmark": ["torch>=2.2,<3"],
