@@ -95,7 +95,7 @@ def test_work_directory_is_not_overwritten(data_dir, tmp_path):
     with pytest.raises(ValueError, match="already holds a run"):
         Experiment(c, tmp_path / "run").start(resume=False)
     changed = smoke(data_dir, tmp_path, steps=3, learning_rate=0.5)
-    with pytest.raises(ValueError, match=r"train.learning_rate: 0.001 -> 0.5"):
+    with pytest.raises(ValueError, match=r"train.learning_rate: 0.0015 -> 0.5"):
         Experiment(changed, tmp_path / "run").start(resume=True)
 
 
