@@ -5,8 +5,8 @@
 Latent 128, rank 25, D = 1e-5 I, KL target 45, entropy target -504750 (the floor of -504940 plus
 190 nats), Adam 1e-4, batch 25, 100 passes over 10,000 images (Appendix A). The authors' rate 1 and
 damping 10 on sums over a batch of 25 are 25 and 250 per image.
-Expected: KL within 3% of 45 and entropy within 1 nat of its target.
-Cost: made for a GPU of 16 GB.
+The data set is not loaded yet, so this has not been run; what to expect is the paper's Table 1.
+Cost: unknown; made for a GPU.
 """
 
 from tf_structvae import config

@@ -5,8 +5,8 @@
 Latent 128, rank 25, D = 1e-5 I, KL target 15, entropy target -198906. The paper does not tell the
 size of its slices. With D = 1e-5 I the entropy of N pixels is at least -4.3375 N, so the target can
 be met from N = 45858 on; slices of 252x182 (45864 pixels) leave a budget of 30 nats.
-Expected: KL within 3% of 15 and entropy within 1 nat of its target.
-Cost: made for a GPU of 16 GB.
+The data set is not loaded yet, so this has not been run; what to expect is the paper's Table 1.
+Cost: unknown; made for a GPU.
 """
 
 from tf_structvae import config
