@@ -30,6 +30,7 @@ setup(
         "importlib-resources>=5",  # tensorflow-datasets imports it
         "numpy>=1.26,<3",
         "absl-py>=2,<3",
+        "filelock>=3.12,<4",
         "ml_collections>=1,<2",
         "matplotlib>=3.8,<4",
         "pillow>=10,<14",

@@ -74,6 +74,25 @@ def test_coefficient_and_update(kind):
     assert not c.trainable_variables
 
 
+def test_target_moves_to_its_place_and_stays():
+    c = Constraint("kl", 10.0, rate=0.0, initial_target=30.0, ramp_updates=4)
+    seen = []
+    for weight in (0.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0):
+        seen.append(float(c.current_target()))
+        c.update(tf.constant(0.0), weight)
+    assert seen == [30.0, 30.0, 25.0, 20.0, 15.0, 10.0, 10.0]
+    assert float(c.gap(tf.constant(12.0))) == 2.0
+
+
+def test_moving_target_still_finds_the_optimum():
+    c = Constraint(
+        "sum", 1.0, "equality", 0.05, 1.0, initial_multiplier=-1.0, initial_target=4.0,
+        ramp_updates=500,
+    )  # fmt: skip
+    x, y, found = minimise(bowl, tf.reduce_sum, c, [0.0, 0.0])
+    np.testing.assert_allclose([x, y, found], [1.0, 0.0, 2.0], atol=0.01)
+
+
 def test_gradient_treats_the_coefficient_as_a_constant():
     c = Constraint("kl", 1.0, rate=1.0, damping=2.0, initial_multiplier=3.0)
     v = tf.Variable(4.0)
@@ -83,7 +102,7 @@ def test_gradient_treats_the_coefficient_as_a_constant():
 
 
 def test_config_round_trip():
-    c = Constraint("kl", 1.5, "upper_bound", 0.5, 2.0, 4.0)
+    c = Constraint("kl", 1.5, "upper_bound", 0.5, 2.0, 4.0, 3.5, 7)
     again = Constraint.from_config(c.get_config())
     assert again.get_config() == c.get_config()
     assert float(again.multiplier) == 4.0
@@ -97,6 +116,9 @@ def test_config_round_trip():
         ({"damping": float("nan")}, "damping must be"),
         ({"target": float("inf")}, "target must be"),
         ({"initial_multiplier": -1.0}, "initial_multiplier must be"),
+        ({"initial_target": 3.0}, "belong together, got 3.0 and 0"),
+        ({"ramp_updates": 3}, "belong together, got None and 3"),
+        ({"initial_target": float("nan"), "ramp_updates": 3}, "initial_target must be finite"),
     ],
 )
 def test_bad_arguments(changes, message):

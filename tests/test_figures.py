@@ -35,12 +35,12 @@ def test_estimates_are_printed_to_their_error(value, error, text):
 def test_held_out_scores():
     model = make()
     x = images(20)
-    scores = heldout.held_out(model, [x[:10], x[10:]])
+    scores, _ = heldout.held_out(model, [x[:10], x[10:]])
     np.testing.assert_allclose(
         scores["elbo"].value, scores["log_prob"].value - scores["kl"].value, rtol=1e-6
     )
     assert scores["autocorrelation"].value > scores["autocorrelation_with_noise"].value
-    independent = heldout.held_out(make(IndependentNormalHead(2, epsilon=0.05)), [x])
+    independent, _ = heldout.held_out(make(IndependentNormalHead(2, epsilon=0.05)), [x])
     # 20 images of 50 neighbours a direction and channel
     assert abs(independent["autocorrelation"].value) < 5 / (20 * 98) ** 0.5
 

@@ -5,7 +5,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tf_structvae.distributions import FeatureLowRankMultivariateNormal
-from tf_structvae.layers import IndependentNormalHead, LowRankNormalHead
+from tf_structvae.layers import IndependentNormalHead, LowRankNormalHead, StockLowRankNormalHead
 from tf_structvae.losses import NegativeLogLikelihood
 
 FEATURES = np.random.default_rng(0).normal(size=(2, 4, 3, 5)).astype(np.float32)
@@ -51,19 +51,22 @@ def test_independent_head():
 def test_log_scale_multiplies_the_columns():
     head = LowRankNormalHead(1, rank=2, factor_scale="log_scale", factor_initial=1.0)
     before = head(FEATURES).cov_factor
-    head.log_scale.assign(np.log([2.0, 0.5]))
+    head.log_scale.assign(np.log([2.0, 0.5]) / 10)
     np.testing.assert_allclose(head(FEATURES).cov_factor, before * [2.0, 0.5], rtol=1e-5)
 
 
-@pytest.mark.parametrize("use_bias", [True, False])
-def test_closed_form_scale_finds_the_moments_of_the_noise(use_bias):
+@pytest.mark.parametrize(
+    ("use_bias", "factor_scale"),
+    [(True, "closed_form"), (False, "closed_form"), (True, "closed_form_triangular")],
+)
+def test_closed_form_scale_finds_the_moments_of_the_noise(use_bias, factor_scale):
     """With P fixed up to a wrong T and mean, the update alone recovers those of the data."""
     rng = np.random.default_rng(2)
     head = LowRankNormalHead(
         3,
         rank=2,
         epsilon=0.01,
-        factor_scale="closed_form",
+        factor_scale=factor_scale,
         factor_initial=0.5,
         use_bias=use_bias,
     )
@@ -85,6 +88,25 @@ def test_closed_form_scale_finds_the_moments_of_the_noise(use_bias):
     off = np.linalg.lstsq(truth, head(features).mean()[0].numpy() - mean, rcond=None)[0]
     np.testing.assert_allclose(off, [0, 0], atol=0.05)
     assert not any(v is head.mixing for v in head.trainable_variables)
+    if factor_scale == "closed_form_triangular":
+        assert head.mixing[0, 1] == 0
+
+
+def test_stock_head_is_the_same_distribution_by_tfp():
+    """At a noise of 0.1, where TFP's float32 arithmetic is good enough to compare with."""
+    options = {"rank": 2, "epsilon": 0.1, "factor_initial": 0.5}
+    ours, stock = LowRankNormalHead(3, **options), StockLowRankNormalHead(3, **options)
+    ours.build(FEATURES.shape)
+    stock.build(FEATURES.shape)
+    stock.set_weights(ours.get_weights())
+    p, q = ours(FEATURES), stock(FEATURES)
+    x = np.random.default_rng(4).normal(size=(2, 36)).astype(np.float32)
+    assert isinstance(q, tfp.distributions.MultivariateNormalDiagPlusLowRankCovariance)
+    np.testing.assert_allclose(q.log_prob(x), p.log_prob(x), rtol=1e-4)
+    np.testing.assert_allclose(q.entropy(), p.entropy(), rtol=1e-4)
+    np.testing.assert_allclose(q.entropy_floor(), p.entropy_floor(), rtol=1e-5)
+    np.testing.assert_allclose(q.mean(), p.mean())
+    assert not isinstance(q, FeatureLowRankMultivariateNormal)
 
 
 @pytest.mark.parametrize("head", ["low_rank", "independent"])

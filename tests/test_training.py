@@ -1,5 +1,6 @@
 import csv
 import json
+import re
 
 import keras
 import numpy as np
@@ -9,6 +10,7 @@ from ml_collections import config_flags
 
 from tf_structvae import config as config_lib
 from tf_structvae import report
+from tf_structvae.datasets import pipeline
 from tf_structvae.training import Experiment, build_constraints, build_model, entropy_floor
 
 
@@ -54,6 +56,9 @@ def test_run_writes_logs_pictures_and_scores(data_dir, tmp_path):
     picture, table = report.write_comparison([experiment, experiment], tmp_path / "both")
     assert picture.exists()
     assert "autocorrelation" in table
+    assert {"val_component_square_min", "val_residual_square"} <= set(rows[0])
+    saved = json.loads((tmp_path / "run/scores.json").read_text())
+    assert len(saved["components"]["mean_square"]) == 3
 
 
 @pytest.mark.parametrize("stop", [3, 6])
@@ -97,6 +102,11 @@ def test_work_directory_is_not_overwritten(data_dir, tmp_path):
     changed = smoke(data_dir, tmp_path, steps=3, learning_rate=0.5)
     with pytest.raises(ValueError, match=r"train.learning_rate: 0.0015 -> 0.5"):
         Experiment(changed, tmp_path / "run").start(resume=True)
+    told = Experiment(changed, tmp_path / "run")
+    told.start(resume=True, allow_changes=True)
+    assert told.step == 3
+    saved = json.loads((tmp_path / "run/config.json").read_text())
+    assert saved["train"]["learning_rate"] == 0.5
 
 
 def test_pixels():
@@ -116,8 +126,15 @@ def test_non_finite_loss_stops_the_run(data_dir, tmp_path):
     experiment = Experiment(smoke(data_dir, tmp_path), tmp_path / "run")
     experiment.start(resume=False)
     experiment.model.head.mean_bias.assign([np.nan] * 3)
-    with pytest.raises(FloatingPointError, match="at step 1; multipliers"):
+    with pytest.raises(FloatingPointError, match="at step 1; multipliers") as failure:
         experiment.train()
+    told = re.search(r"batch: images ([\d, ]+) of the training split", str(failure.value))[1]
+    source = experiment.source
+    batch = next(iter(pipeline.training_batches(source.examples, source.count, 16, 1, 0)))
+    images = [e["image"] for e in source.examples.as_numpy_iterator()]
+    named = np.stack([images[int(i)] for i in told.split(", ")]) / 255
+    np.testing.assert_allclose(batch, named, atol=1e-6)
+    assert not list((tmp_path / "run").glob("checkpoints/*"))
 
 
 def test_constraints_of_the_papers_configs():
@@ -159,7 +176,7 @@ def test_configs_are_valid(name):
         ("model.epsilon", -1.0),
         ("model.encoder.stages", ()),
         ("objective.samples", 0),
-        ("objective.entropy_budget", 3.0),
+        ("objective.entropy_budget", -3.0),
         ("objective.rate", float("nan")),
         ("train.batch_size", 0),
         ("train.precision", "float8"),

@@ -153,6 +153,71 @@ def test_kl_meets_its_target_from_below_and_above(start):
     assert abs(logs["kl"][0] - 3.0) < 0.1
 
 
+@keras.saving.register_keras_serializable(package="tests")
+class EdgeVAE(StructuredVAE):
+    """A constraint of the user's own: the error of horizontal differences (GECO)."""
+
+    QUANTITIES = (*StructuredVAE.QUANTITIES, "edge_error")
+
+    def measure(self, x, p):
+        error = tf.reshape(x - p.mean(), [-1, *self.image_shape])
+        return {"edge_error": tf.reduce_sum((error[:, :, 1:] - error[:, :, :-1]) ** 2, [1, 2, 3])}
+
+
+def test_constraint_of_the_users_own(tmp_path):
+    plain = make(constraints=[Constraint("kl", 3.0, rate=0.3, damping=3.0)])
+    bound = Constraint("edge_error", 0.2, "upper_bound", rate=200.0, damping=500.0)
+    model = EdgeVAE(plain.encoder, plain.decoder, [bound])
+    model.compile(keras.optimizers.Adam(0.01))
+    data = tf.data.Dataset.from_tensor_slices(images(256)).batch(32).repeat()
+    x = images(64, seed=3)
+    first = model.observe(x, model.encode(x).loc[None]).measured["edge_error"].numpy().mean()
+    assert first > 0.3
+    model.fit(data, steps_per_epoch=300, epochs=1, verbose=0)
+    observed = model.observe(x, model.encode(x).loc[None]).measured["edge_error"].numpy()
+    error = (x - model(x).mean().numpy().reshape(x.shape)).astype(np.float64)
+    by_hand = np.square(error[:, :, 1:] - error[:, :, :-1]).sum((1, 2, 3))
+    np.testing.assert_allclose(observed, by_hand, rtol=1e-3)
+    assert observed.mean() < 0.23
+    assert float(bound.multiplier) > 0
+    model.save(tmp_path / "m.keras")
+    again = keras.models.load_model(tmp_path / "m.keras")
+    assert float(again.constraints[0].multiplier) == float(bound.multiplier)
+
+
+def test_entropy_meets_its_target_from_below_and_above():
+    for start, noise in ((0.01, 1e-3), (0.5, 1e-3)):
+        head = LowRankNormalHead(2, rank=3, epsilon=noise, factor_initial=start)
+        floor = N / 2 * np.log(2 * np.pi * np.e * noise)
+        entropy = Constraint("entropy", floor + 6, "equality", rate=2.0, damping=20.0)
+        model = make(head, [Constraint("kl", 3.0, rate=0.3, damping=3.0), entropy])
+        model.compile(keras.optimizers.Adam(0.01))
+        data = tf.data.Dataset.from_tensor_slices(images(256)).batch(32).repeat()
+        before = model.fit(data.take(1), verbose=0).history["entropy_above_floor"][0]
+        assert (before < 6) == (start == 0.01)
+        model.fit(data, steps_per_epoch=400, epochs=1, verbose=0)
+        logs = model.fit(data, steps_per_epoch=100, epochs=1, verbose=0).history
+        assert abs(logs["entropy_above_floor"][0] - 6) < 0.1
+        assert abs(logs["kl"][0] - 3.0) < 0.1
+
+
+def test_mixing_rate_may_be_a_schedule(tmp_path):
+    schedule = keras.optimizers.schedules.CosineDecay(0.1, 10, alpha=0.0)
+    model = make(mixing_rate=schedule)
+    model.compile(keras.optimizers.SGD(0.0))
+    x = images(8)
+    moved = []
+    for _ in range(11):
+        before = model.head.mixing.numpy()
+        model.train_on_batch(x)
+        moved.append(np.abs(model.head.mixing.numpy() - before).max())
+    assert moved[0] > 0.001
+    assert moved[10] == 0
+    model.save(tmp_path / "m.keras")
+    again = keras.models.load_model(tmp_path / "m.keras")
+    assert again.mixing_rate.get_config() == schedule.get_config()
+
+
 def test_closed_form_scale_calibrates_the_noise():
     model = make(mixing_rate=0.05)
     model.compile(keras.optimizers.Adam(0.01))

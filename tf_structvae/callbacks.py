@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -11,6 +12,8 @@ import tensorflow as tf
 from tqdm.auto import tqdm
 
 from tf_structvae import figures
+from tf_structvae.checkpoints import Checkpoints
+from tf_structvae.evaluation.calibration import calibration
 
 
 def _steps(callback: keras.callbacks.Callback) -> int:
@@ -62,6 +65,19 @@ class ProgressBar(keras.callbacks.Callback):
         self._bar.close()
 
 
+class CalibrationLog(keras.callbacks.Callback):
+    """Adds the calibration on some validation images to the logs of each epoch."""
+
+    def __init__(self, images: tf.data.Dataset):
+        super().__init__()
+        self._images = images
+
+    def on_epoch_end(self, epoch, logs=None):
+        if logs is not None:
+            found = calibration(self.model, self._images).summary()
+            logs.update({f"val_{name}": value for name, value in found.items()})
+
+
 class CsvLog(keras.callbacks.Callback):
     """One row an epoch; a resumed run goes on in the same file."""
 
@@ -75,10 +91,12 @@ class CsvLog(keras.callbacks.Callback):
         if self._path.exists():
             with self._path.open(newline="") as f:
                 rows = [r for r in csv.DictReader(f) if int(r["step"]) < row["step"]]
-        with self._path.open("w", newline="") as f:
+        partial = self._path.with_suffix(".tmp")
+        with partial.open("w", newline="") as f:
             writer = csv.DictWriter(f, fieldnames=list(row), restval="", extrasaction="ignore")
             writer.writeheader()
             writer.writerows([*rows, row])
+        partial.replace(self._path)
 
 
 class TensorBoardLog(keras.callbacks.Callback):
@@ -107,24 +125,33 @@ class TensorBoardLog(keras.callbacks.Callback):
 
 
 class SaveCheckpoint(keras.callbacks.Callback):
-    """A checkpoint at the end of each epoch; the oldest are removed."""
+    """A checkpoint at the end of each epoch; the best is the one of the highest validation ELBO."""
 
-    def __init__(self, manager: tf.train.CheckpointManager):
+    def __init__(self, checkpoints: Checkpoints):
         super().__init__()
-        self._manager = manager
+        self._checkpoints = checkpoints
 
     def on_epoch_end(self, epoch, logs=None):
-        self._manager.save(checkpoint_number=_steps(self))
+        self._checkpoints.save(_steps(self), _scalars(logs).get("val_elbo"))
 
 
 class StopOnNonFinite(keras.callbacks.Callback):
     """Stops the run at the first loss that is not finite; the last checkpoint stays."""
+
+    def __init__(self, describe_batch: Callable[[int], str]):
+        super().__init__()
+        self._describe_batch = describe_batch
+
+    def on_train_begin(self, logs=None):
+        self._before = _steps(self)
 
     def on_train_batch_end(self, batch, logs=None):
         loss = _scalars(logs)["loss"]
         if not np.isfinite(loss):
             multipliers = {k: v for k, v in _scalars(logs).items() if k.endswith("_multiplier")}
             raise FloatingPointError(
-                f"the loss is {loss} at step {_steps(self)}; multipliers {multipliers}. "
-                "The last checkpoint is untouched: resume from it with a lower learning rate."
+                f"the loss is {loss} at step {_steps(self)}; multipliers {multipliers}; batch: "
+                f"{self._describe_batch(self._before)}. The last checkpoint is untouched: resume "
+                "from it with a lower learning rate."
             )
+        self._before = _steps(self)

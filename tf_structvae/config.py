@@ -10,7 +10,7 @@ from ml_collections import ConfigDict, config_dict
 
 from tf_structvae import datasets
 
-LIKELIHOODS = ("low_rank", "independent")
+LIKELIHOODS = ("low_rank", "independent", "stock_low_rank")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
@@ -27,12 +27,12 @@ def default() -> ConfigDict:
                 "flip": False,
             },
             "model": {
-                "likelihood": "low_rank",
+                "likelihood": "low_rank",  # independent: the standard VAE; stock_low_rank: by TFP
                 "latent_dim": 64,
                 "rank": 25,
                 "noise": "learned",  # fixed | learned | per_pixel
                 "epsilon": 0.01,  # the noise variance, or where it starts
-                "factor_scale": "closed_form",  # kernel | log_scale | closed_form
+                "factor_scale": "closed_form",  # see `LowRankNormalHead`
                 "factor_initial": 0.005,
                 "mean_initial": 0.5,
                 "encoder": {
@@ -53,16 +53,24 @@ def default() -> ConfigDict:
             },
             "objective": {
                 "samples": 1,  # M of eq. 2
-                "kl_target": 45.0,  # nats per image; negative: no constraint, weight one
+                "kl_target": 45.0,  # nats per image; None: no constraint, weight one
                 # at most one of the two, nats per image: above the entropy of D, or absolute
                 "entropy_budget": config_dict.placeholder(float),
                 "entropy_target": config_dict.placeholder(float),
                 "kind": "clamped_equality",
                 "rate": 0.2,
                 "damping": 5.0,
+                # a warm start: the targets move from these within `ramp_steps`
+                "kl_start": config_dict.placeholder(float),
+                "entropy_budget_start": config_dict.placeholder(float),
+                "ramp_steps": 0,
+                "kl_multiplier": 0.0,  # where the multiplier starts
                 "pretrain_steps": 300,
                 "pretrain_variance": 0.01,
-                "mixing_rate": 0.02,
+                "mixing_rate": 0.02,  # of the closed-form scale
+                "mixing_final_rate": config_dict.placeholder(
+                    float
+                ),  # after a cosine; None: as it is
             },
             "train": {
                 "steps": 1800,
@@ -158,7 +166,7 @@ def validate(config: ConfigDict) -> None:
     one_of("data.name", datasets.NAMES)
     one_of("model.likelihood", LIKELIHOODS)
     one_of("model.noise", ("fixed", "learned", "per_pixel"))
-    one_of("model.factor_scale", ("kernel", "log_scale", "closed_form"))
+    one_of("model.factor_scale", ("kernel", "log_scale", "closed_form", "closed_form_triangular"))
     one_of("model.norm", ("batch", "sync_batch", "group", "none"))
     one_of("model.encoder.pool", ("flatten", "max", "mean"))
     one_of("model.decoder.upsample", ("nearest", "bilinear", "transposed"))
@@ -194,13 +202,31 @@ def validate(config: ConfigDict) -> None:
         "train.learning_rate",
         "train.final_fraction",
     )
-    not_negative("objective.rate", "objective.damping", "objective.mixing_rate")
-    fixed = (config.model.likelihood, config.model.noise) == ("low_rank", "fixed")
+    not_negative(
+        "objective.rate", "objective.damping", "objective.mixing_rate", "objective.kl_multiplier"
+    )
+    for path in ("kl_target", "kl_start", "entropy_budget_start", "mixing_final_rate"):
+        check(
+            f"objective.{path}",
+            "None or a finite number >= 0",
+            lambda v: v is None or (math.isfinite(v) and v >= 0),
+        )
+    starts = {config.objective.kl_start, config.objective.entropy_budget_start} != {None}
+    check(
+        "objective.ramp_steps",
+        "a positive integer where a target has a start, 0 elsewhere",
+        lambda v: isinstance(v, int) and (v > 0 if starts else v == 0),
+    )
+    has_factor = config.model.likelihood != "independent"
+    closed_form = config.model.factor_scale.startswith("closed_form")
+    check(
+        "model.likelihood",
+        "low_rank where factor_scale is closed_form: it needs the noise posterior",
+        lambda v: v != "stock_low_rank" or not closed_form,
+    )
     check("objective.entropy_budget", "None or a number >= 0", lambda v: v is None or v >= 0)
     for path in ("objective.entropy_budget", "objective.entropy_target"):
-        check(
-            path, "None unless the model is low_rank with fixed noise", lambda v: v is None or fixed
-        )
+        check(path, "None for an independent likelihood", lambda v: v is None or has_factor)
     check(
         "objective.entropy_target",
         "None beside objective.entropy_budget",

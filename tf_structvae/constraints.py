@@ -25,11 +25,15 @@ class Constraint(keras.layers.Layer):
     ```
 
     Kinds:
-      "equality": value = target; the multiplier may take either sign.
+      "equality": value = target, as eq. 2 of the paper is written; the multiplier may take either
+        sign.
       "clamped_equality": what the authors' code does with eq. 2: the multiplier is kept >= 0, but
         the damping still pulls a value that lies below its target up to it.
       "upper_bound": value <= target; multiplier and coefficient are kept >= 0, so a satisfied
         constraint leaves the loss alone.
+
+    Warm start: a target may move linearly from `initial_target` to `target` during the first
+    `ramp_updates` updates, and the multiplier may start at `initial_multiplier`.
 
     Units: the authors sum over a batch of 25 with rate 1 and damping 10; per image that is rate 25
     and damping 250.
@@ -43,6 +47,8 @@ class Constraint(keras.layers.Layer):
         rate: float = 1.0,
         damping: float = 10.0,
         initial_multiplier: float = 0.0,
+        initial_target: float | None = None,
+        ramp_updates: int = 0,
     ):
         """
         Args:
@@ -52,6 +58,8 @@ class Constraint(keras.layers.Layer):
           rate: step of the gradient ascent, per image; >= 0.
           damping: per image; >= 0.
           initial_multiplier: where the multiplier starts; >= 0 unless `kind` is "equality".
+          initial_target: where the target starts, if it moves.
+          ramp_updates: in how many updates it reaches `target`.
 
         Raises:
           ValueError: an argument outside its range.
@@ -65,12 +73,29 @@ class Constraint(keras.layers.Layer):
             raise ValueError(f"target must be finite, got {target}.")
         if initial_multiplier < 0 and kind != "equality":
             raise ValueError(f"initial_multiplier must be >= 0 for {kind}: {initial_multiplier}.")
+        if initial_target is not None and not math.isfinite(initial_target):
+            raise ValueError(f"initial_target must be finite, got {initial_target}.")
+        if ramp_updates < 0 or (initial_target is None) != (ramp_updates == 0):
+            raise ValueError(
+                "initial_target and ramp_updates > 0 belong together, got "
+                f"{initial_target} and {ramp_updates}."
+            )
         super().__init__(name=name, dtype="float32")
         self.target = float(target)
         self.kind = kind
         self.rate = float(rate)
         self.damping = float(damping)
         self.initial_multiplier = float(initial_multiplier)
+        self.initial_target = initial_target
+        self.ramp_updates = ramp_updates
+        if ramp_updates:
+            self.updates = self.add_weight(
+                name="updates",
+                shape=(),
+                initializer="zeros",
+                trainable=False,
+                aggregation="only_first_replica",
+            )
         self.multiplier = self.add_weight(
             name="multiplier",
             shape=(),
@@ -80,9 +105,16 @@ class Constraint(keras.layers.Layer):
         )
         self.built = True
 
+    def current_target(self) -> float | tf.Tensor:
+        """The target of the next update."""
+        if self.initial_target is None:
+            return self.target
+        done = tf.minimum(self.updates / self.ramp_updates, 1.0)
+        return self.initial_target + (self.target - self.initial_target) * done
+
     def gap(self, value) -> tf.Tensor:
-        """value - target."""
-        return value - self.target
+        """value - current target."""
+        return value - self.current_target()
 
     def coefficient(self, value) -> tf.Tensor:
         """The weight of the gap in the loss, a constant for the gradient."""
@@ -96,11 +128,18 @@ class Constraint(keras.layers.Layer):
         return self.coefficient(value) * self.gap(value)
 
     def update(self, value, weight=1.0) -> None:
-        """One step of gradient ascent on the multiplier; the same value on every replica."""
+        """One step of gradient ascent on the multiplier.
+
+        Args:
+          value: the mean over the global batch, the same on every replica.
+          weight: of this step, 0 or 1: whether the constraint takes part in it.
+        """
         multiplier = self.multiplier + weight * self.rate * self.gap(value)
         if self.kind != "equality":
             multiplier = tf.maximum(multiplier, 0.0)
         self.multiplier.assign(multiplier)
+        if self.ramp_updates:
+            self.updates.assign(self.updates + weight)
 
     def get_config(self):
         return {
@@ -110,4 +149,6 @@ class Constraint(keras.layers.Layer):
             "rate": self.rate,
             "damping": self.damping,
             "initial_multiplier": self.initial_multiplier,
+            "initial_target": self.initial_target,
+            "ramp_updates": self.ramp_updates,
         }

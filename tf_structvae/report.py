@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
-from tf_structvae import figures
+from tf_structvae import figures, plots, scores
 from tf_structvae.evaluation import heldout
 from tf_structvae.training import Experiment
 
@@ -27,7 +26,7 @@ def describe(experiment: Experiment) -> str:
 def prior_distribution(experiment: Experiment, count: int, seed: int):
     """p(x | z) for `count` draws of z from the prior."""
     z = np.random.default_rng(seed).standard_normal([count, experiment.model.latent_dim])
-    return experiment.model.decode(tf.constant(z, tf.float32))
+    return experiment.exact_model.decode(tf.constant(z, tf.float32))
 
 
 def parse_pixel(words: Sequence[str] | None, image_shape) -> tuple[int, int]:
@@ -62,7 +61,7 @@ def write_pictures(experiment: Experiment, pixel: tuple[int, int]) -> list[Path]
     note = f"Covariance to pixel {pixel}. " + (_NO_PIXEL_NOISE if structured else "")
     rows = [
         figures.Row("data", images.numpy()),
-        *figures.observation_rows(experiment.model(images), shape, pixel),
+        *figures.observation_rows(experiment.exact_model(images), shape, pixel),
     ]
     prior = prior_distribution(experiment, _COLUMNS, seed=1)
     for i in range(3):
@@ -95,21 +94,16 @@ def prior_panels(experiments: Sequence[Experiment], count: int) -> list[tuple[st
 
 
 def write_scores(experiment: Experiment) -> dict[str, heldout.Estimate]:
-    """Held-out scores of the test split; also in workdir/scores.json."""
-    scores = heldout.held_out(experiment.model, experiment.evaluation_images("test"))
-    text = {k: {"value": v.value, "standard_error": v.error} for k, v in scores.items()}
-    (experiment.workdir / "scores.json").write_text(json.dumps(text, indent=2) + "\n")
-    return scores
-
-
-def table(scores: dict[str, dict[str, heldout.Estimate]]) -> str:
-    """Rows of scores, one column an experiment, as a Markdown table."""
-    names = list(scores)
-    lines = ["| held-out, per image | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
-    for score in next(iter(scores.values())):
-        cells = [str(scores[name][score]) for name in names]
-        lines.append(f"| {score} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    """Scores on the test split; also as workdir/scores.json and pictures/calibration.png."""
+    found = scores.score(experiment)
+    scores.write(found, experiment.workdir / "scores.json")
+    directory = experiment.workdir / "pictures"
+    directory.mkdir(parents=True, exist_ok=True)
+    figure = plots.calibration(
+        found.calibration, experiment.source.image_shape, describe(experiment)
+    )
+    _save(figure, directory / "calibration.png")
+    return found.estimates
 
 
 def write_comparison(experiments: Sequence[Experiment], directory: Path) -> tuple[Path, str]:
@@ -118,7 +112,7 @@ def write_comparison(experiments: Sequence[Experiment], directory: Path) -> tupl
     figure = figures.panels(
         prior_panels(experiments, 24), 4, "The same latents from the prior; means and samples"
     )
-    text = table({e.config.name: write_scores(e) for e in experiments})
+    text = scores.table({e.config.name: write_scores(e) for e in experiments})
     (directory / "comparison.md").write_text(text + "\n")
     return _save(figure, directory / "comparison.png"), text
 

@@ -10,11 +10,17 @@ import numpy as np
 import tensorflow as tf
 from ml_collections import ConfigDict
 
-from tf_structvae import callbacks, datasets, networks
+from tf_structvae import callbacks, datasets, networks, workdir
 from tf_structvae import config as config_lib
+from tf_structvae.checkpoints import Checkpoints
 from tf_structvae.constraints import Constraint
 from tf_structvae.datasets import pipeline
-from tf_structvae.layers import IndependentNormalHead, LowRankNormalHead
+from tf_structvae.layers import (
+    IndependentNormalHead,
+    LowRankNormalHead,
+    NormalHead,
+    StockLowRankNormalHead,
+)
 from tf_structvae.vae import StructuredVAE
 
 STRATEGIES = ("none", "mirrored")
@@ -46,38 +52,60 @@ def build_constraints(config: ConfigDict, image_shape: tuple[int, ...]) -> list[
       ValueError: an entropy target that no P can reach.
     """
     c = config.objective
-    options = {"kind": c.kind, "rate": c.rate, "damping": c.damping}
+
+    def constraint(name: str, target: float, start: float | None, multiplier: float = 0.0):
+        return Constraint(
+            name,
+            target,
+            c.kind,
+            c.rate,
+            c.damping,
+            initial_multiplier=multiplier,
+            initial_target=start,
+            ramp_updates=0 if start is None else c.ramp_steps,
+        )
+
     constraints = []
-    if c.kl_target >= 0:
-        constraints.append(Constraint("kl", c.kl_target, **options))
+    if c.kl_target is not None:
+        constraints.append(constraint("kl", c.kl_target, c.kl_start, c.kl_multiplier))
     floor = entropy_floor(image_shape, config.model.epsilon)
     target = c.entropy_target if c.entropy_budget is None else floor + c.entropy_budget
     if target is not None:
-        if target < floor:
+        if target < floor and config.model.noise == "fixed":
             raise ValueError(
                 f"config.objective.entropy_target = {target:.2f} nats cannot be met: images "
                 f"{image_shape} with epsilon {config.model.epsilon:g} have at least {floor:.2f}."
             )
-        constraints.append(Constraint("entropy", target, **options))
+        start = None if c.entropy_budget_start is None else floor + c.entropy_budget_start
+        constraints.append(constraint("entropy", target, start))
     return constraints
+
+
+def build_head(config: ConfigDict, channels: int) -> NormalHead:
+    """The last layer of the decoder."""
+    m = config.model
+    common = {
+        "epsilon": m.epsilon,
+        "noise": m.noise,
+        "mean_initial": m.mean_initial,
+        "name": "head",
+    }
+    if m.likelihood == "independent":
+        return IndependentNormalHead(channels, **common)
+    kind = LowRankNormalHead if m.likelihood == "low_rank" else StockLowRankNormalHead
+    return kind(
+        channels,
+        m.rank,
+        factor_scale=m.factor_scale,
+        factor_initial=m.factor_initial,
+        **common,
+    )
 
 
 def build_model(config: ConfigDict, image_shape: tuple[int, int, int]) -> StructuredVAE:
     """The model of a config for images [H, W, C], not compiled."""
     m = config.model
-    common = {"epsilon": m.epsilon, "noise": m.noise, "mean_initial": m.mean_initial}
-    head: keras.layers.Layer
-    if m.likelihood == "low_rank":
-        head = LowRankNormalHead(
-            image_shape[-1],
-            m.rank,
-            factor_scale=m.factor_scale,
-            factor_initial=m.factor_initial,
-            name="head",
-            **common,
-        )
-    else:
-        head = IndependentNormalHead(image_shape[-1], name="head", **common)
+    head = build_head(config, image_shape[-1])
     norm = m.norm
     if norm == "batch" and tf.distribute.get_strategy().num_replicas_in_sync > 1:
         norm = "sync_batch"  # statistics of the global batch, as on one device
@@ -109,10 +137,17 @@ def build_model(config: ConfigDict, image_shape: tuple[int, int, int]) -> Struct
         samples=config.objective.samples,
         pretrain_steps=config.objective.pretrain_steps,
         pretrain_variance=config.objective.pretrain_variance,
-        mixing_rate=config.objective.mixing_rate,
+        mixing_rate=_mixing_rate(config),
         seed=config.seed,
         name=config.name,
     )
+
+
+def _mixing_rate(config: ConfigDict):
+    rate, final = config.objective.mixing_rate, config.objective.mixing_final_rate
+    if final is None or not rate:
+        return rate
+    return keras.optimizers.schedules.CosineDecay(rate, config.train.steps, alpha=final / rate)
 
 
 def build_optimizer(config: ConfigDict) -> keras.optimizers.Optimizer:
@@ -136,42 +171,46 @@ class Experiment:
     Files in `workdir`: config.json, checkpoints/, log.csv, tensorboard/, pictures/.
     """
 
-    def __init__(self, config: ConfigDict, workdir: str | Path, distribute: str = "none"):
+    def __init__(self, config: ConfigDict, directory: str | Path, distribute: str = "none"):
         """
         Args:
           config: see `tf_structvae.config`.
-          workdir: where the run is kept.
+          directory: where the run is kept, `workdir`.
           distribute: one of `STRATEGIES`.
         """
         config_lib.validate(config)
         self.config = config
-        self.workdir = Path(workdir)
-        keras.utils.set_random_seed(config.seed)
-        keras.config.set_dtype_policy(config.train.precision)
+        self.workdir = Path(directory)
         self.source = datasets.prepare(*self._data("train"))
+        keras.utils.set_random_seed(config.seed)  # after TFDS, which draws names from `random`
+        keras.config.set_dtype_policy(config.train.precision)
         with build_strategy(distribute).scope():
             self.model = build_model(config, self.source.image_shape)
             self.model.compile(build_optimizer(config), jit_compile=config.train.jit)
             self.model.optimizer.build(self.model.trainable_variables)
-        self.checkpoints = tf.train.CheckpointManager(
-            tf.train.Checkpoint(model=self.model, optimizer=self.model.optimizer),
-            str(self.workdir / "checkpoints"),
-            max_to_keep=config.train.keep_checkpoints,
+        self.checkpoints = Checkpoints(
+            self.workdir / "checkpoints", self.model, config.train.keep_checkpoints
         )
 
     @classmethod
-    def load(cls, workdir: str | Path) -> Experiment:
-        """The experiment of a work directory, at its newest checkpoint.
+    def load(cls, directory: str | Path, checkpoint: str = "last") -> Experiment:
+        """The experiment of a work directory.
+
+        Args:
+          directory: the `workdir` of a run.
+          checkpoint: "last", or "best": the one with the highest ELBO on the validation split.
 
         Raises:
           FileNotFoundError: no run there.
         """
-        saved = Path(workdir) / "config.json"
+        saved = Path(directory) / "config.json"
         if not saved.exists():
-            raise FileNotFoundError(f"workdir {workdir} holds no run: {saved} does not exist.")
-        experiment = cls(ConfigDict(json.loads(saved.read_text())), workdir)
-        if not experiment.restore():
-            raise FileNotFoundError(f"workdir {workdir} holds no checkpoint.")
+            raise FileNotFoundError(f"workdir {directory} holds no run: {saved} does not exist.")
+        config = config_lib.default()
+        config.update(json.loads(saved.read_text()))  # a run may be older than some fields
+        experiment = cls(config, directory)
+        if experiment.checkpoints.restore(checkpoint) is None:
+            raise FileNotFoundError(f"workdir {directory} holds no {checkpoint} checkpoint.")
         return experiment
 
     def summary(self) -> str:
@@ -201,6 +240,17 @@ class Experiment:
         return d.name, split, d.variant, d.dir or None
 
     @property
+    def exact_model(self) -> StructuredVAE:
+        """The model; that of TFP's class, which serves comparison, is rewritten with ours."""
+        if self.config.model.likelihood != "stock_low_rank":
+            return self.model
+        config = self.config.copy_and_resolve_references()
+        config.model.likelihood = "low_rank"
+        exact = build_model(config, self.source.image_shape)
+        exact.set_weights(self.model.get_weights())
+        return exact
+
+    @property
     def step(self) -> int:
         """How many steps the model has been trained."""
         return int(self.model.optimizer.iterations)
@@ -211,34 +261,18 @@ class Experiment:
         e = self.config.evaluation
         return pipeline.evaluation_batches(examples.take(e.images), e.batch_size)
 
-    def restore(self) -> bool:
-        """Loads the newest checkpoint; False if there is none."""
-        return self.checkpoints.restore_or_initialize() is not None
-
-    def start(self, resume: bool) -> None:
-        """Takes possession of the work directory.
-
-        Raises:
-          ValueError: the directory holds another run, and `resume` is False; or its config differs.
-        """
-        saved = self.workdir / "config.json"
-        resolved = json.loads(self.config.to_json())
-        if self.checkpoints.latest_checkpoint and not resume:
-            raise ValueError(
-                f"workdir {self.workdir} already holds a run at "
-                f"{Path(self.checkpoints.latest_checkpoint).name}; "
-                "give --resume to go on with it, or another --workdir."
-            )
-        if resume and saved.exists():
-            before = json.loads(saved.read_text())
-            changes = differences(before, resolved)
-            if changes:
-                lines = [f"  {k}: {a!r} -> {b!r}" for k, a, b in changes]
-                raise ValueError("\n".join([f"{saved} differs from this config:", *lines]))
-        self.workdir.mkdir(parents=True, exist_ok=True)
-        saved.write_text(json.dumps(resolved, indent=2) + "\n")
-        if resume and not self.restore():
+    def start(self, resume: bool = False, allow_changes: bool = False) -> None:
+        """Takes possession of the work directory; see `workdir.check`."""
+        workdir.check(self.workdir, self.config, resume, allow_changes)
+        workdir.write_config(self.workdir, self.config)
+        if resume and self.checkpoints.restore() is None:
             print(f"No checkpoint in {self.workdir} yet: starting at step 0.")
+
+    def _batch(self, step: int) -> str:
+        """Which images the batch of a step holds."""
+        t = self.config.train
+        indices = pipeline.batch_indices(self.source.count, t.batch_size, step, self.config.seed)
+        return f"images {', '.join(map(str, indices))} of the training split"
 
     def train(self) -> dict[str, float]:
         """Runs the remaining steps and returns the logged values of the last epoch."""
@@ -253,7 +287,7 @@ class Experiment:
 
     def _fit(self, epochs: int, epoch_steps: int) -> dict[str, float]:
         """Trains from the present step to the end of epoch number `epochs`."""
-        t = self.config.train
+        t, e = self.config.train, self.config.evaluation
         data = pipeline.training_batches(
             self.source.examples,
             self.source.count,
@@ -271,8 +305,9 @@ class Experiment:
             steps_per_epoch=epoch_steps,
             validation_data=validation,
             callbacks=[
-                callbacks.StopOnNonFinite(),
+                callbacks.StopOnNonFinite(self._batch),
                 callbacks.ProgressBar(t.steps, self.step),
+                callbacks.CalibrationLog(validation.take(-(-256 // e.batch_size))),
                 callbacks.CsvLog(self.workdir / "log.csv"),
                 callbacks.TensorBoardLog(self.workdir / "tensorboard", validation),
                 callbacks.SaveCheckpoint(self.checkpoints),
@@ -280,15 +315,3 @@ class Experiment:
             verbose=0,
         ).history
         return {k: float(np.mean(v[-1])) for k, v in history.items()}
-
-
-def differences(before: dict, after: dict, prefix: str = "") -> list[tuple[str, object, object]]:
-    """(path, before, after) of every field in which two nested dicts differ."""
-    found: list[tuple[str, object, object]] = []
-    for key in sorted({*before, *after}):
-        a, b = before.get(key), after.get(key)
-        if isinstance(a, dict) and isinstance(b, dict):
-            found += differences(a, b, f"{prefix}{key}.")
-        elif a != b:
-            found.append((f"{prefix}{key}", a, b))
-    return found

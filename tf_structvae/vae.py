@@ -25,6 +25,7 @@ class Observation(NamedTuple):
     squared_error: tf.Tensor  # |x - mean|^2, [B]
     noise_mean: tf.Tensor  # E[omega_p | x], [B, R]; R = 0 without a factor
     noise_moment: tf.Tensor  # E[omega_p omega_p^T | x], [B, R, R]
+    measured: dict[str, tf.Tensor]  # of `StructuredVAE.measure`, each [B]
 
 
 @keras.saving.register_keras_serializable(package="tf_structvae")
@@ -37,8 +38,9 @@ class StructuredVAE(keras.Model):
     -1/M sum_m log p(x | z_m)  +  sum_k coefficient_k (quantity_k - target_k)
     ```
 
-    with `Constraint`s on the quantities "kl", "entropy", "negative_log_prob" and "squared_error";
-    without a constraint on "kl" the KL divergence enters with weight one (eq. 1).
+    with `Constraint`s on the quantities "kl", "entropy", "negative_log_prob" and "squared_error",
+    and on those that a subclass adds by `measure`; without a constraint on "kl" the KL divergence
+    enters with weight one (eq. 1).
 
     ```python
     vae = StructuredVAE(encoder, decoder, [Constraint("kl", target=30.0)])
@@ -55,7 +57,7 @@ class StructuredVAE(keras.Model):
         samples: int = 1,
         pretrain_steps: int = 0,
         pretrain_variance: float = 0.01,
-        mixing_rate: float = 0.02,
+        mixing_rate: float | keras.optimizers.schedules.LearningRateSchedule = 0.02,
         seed: int = 0,
         **kwargs,
     ):
@@ -69,7 +71,7 @@ class StructuredVAE(keras.Model):
           pretrain_steps: for so many steps only the mean is trained, under an independent normal
             of variance `pretrain_variance` (mean pre-training, section 3.2).
           pretrain_variance: see there.
-          mixing_rate: step of the closed-form scale of a head that has one.
+          mixing_rate: step of the closed-form scale of a head that has one, a number or a schedule.
           seed: of the noise of z.
 
         Raises:
@@ -102,7 +104,7 @@ class StructuredVAE(keras.Model):
         self.latent_dim = encoder.output_shape[-1] // 2
         self._means = {name: keras.metrics.Mean(name=name) for name in self._LOGGED}
         self._rank = getattr(self.head, "rank", 0)
-        self._closed_form = getattr(self.head, "factor_scale", None) == "closed_form"
+        self._closed_form = getattr(self.head, "closed_form", False)
         self.built = True
 
     _LOGGED = (
@@ -154,14 +156,27 @@ class StructuredVAE(keras.Model):
         else:
             entropy = p.entropy()
             nothing = tf.zeros([samples * batch, 0])
-            above = tf.zeros_like(entropy)
+            above = entropy - (p.entropy_floor() if hasattr(p, "entropy_floor") else entropy)
             values = (p.log_prob(x), entropy, above, nothing, nothing[..., tf.newaxis])
         error = tf.reduce_sum(tf.square(x - p.mean()), -1)
 
         def mean_of_samples(v):
             return tf.reduce_mean(tf.reshape(v, [samples, batch, *v.shape[1:]]), 0)
 
-        return Observation(*map(mean_of_samples, (*values[:3], error, *values[3:])))
+        measured = {k: mean_of_samples(v) for k, v in self.measure(x, p).items()}
+        return Observation(*map(mean_of_samples, (*values[:3], error, *values[3:])), measured)  # type: ignore[call-arg]
+
+    def measure(self, x, p) -> dict[str, tf.Tensor]:
+        """Quantities of a subclass's own, for its constraints; it adds their names to `QUANTITIES`.
+
+        Args:
+          x: images, [B', H * W * C].
+          p: the distribution that the decoder emits for them, batch [B'].
+
+        Returns:
+          For each name a tensor [B'].
+        """
+        return {}
 
     def _forward(self, images, seed, training):
         """KL divergence [B] and observation of a batch of images, with noise from `seed`."""
@@ -187,6 +202,7 @@ class StructuredVAE(keras.Model):
             "entropy": observation.entropy,
             "negative_log_prob": -observation.log_prob,
             "squared_error": observation.squared_error,
+            **observation.measured,
         }
 
     def _step(self, images, seed, training, pretraining):
@@ -234,7 +250,8 @@ class StructuredVAE(keras.Model):
         for c in self.constraints:
             c.update(values[c.name], active[c.name])
         if self._closed_form:
-            rate = tf.where(pretraining, 0.0, self.mixing_rate)
+            rate = self.mixing_rate(step) if callable(self.mixing_rate) else self.mixing_rate
+            rate = tf.where(pretraining, 0.0, rate)
             moments = _global_mean(observation.noise_mean), _global_mean(observation.noise_moment)
             self.head.match_noise(*moments, rate)
         return self._logs()
@@ -275,7 +292,7 @@ class StructuredVAE(keras.Model):
             "samples": self.samples,
             "pretrain_steps": self.pretrain_steps,
             "pretrain_variance": self.pretrain_variance,
-            "mixing_rate": self.mixing_rate,
+            "mixing_rate": serialize(self.mixing_rate),
             "seed": self.seed,
         }
 
@@ -288,6 +305,7 @@ class StructuredVAE(keras.Model):
         config["encoder"] = deserialize(config["encoder"])
         config["decoder"] = deserialize(config["decoder"])
         config["constraints"] = [deserialize(c) for c in config["constraints"]]
+        config["mixing_rate"] = deserialize(config["mixing_rate"])
         return cls(**config)
 
 

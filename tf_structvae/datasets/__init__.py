@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+from pathlib import Path
 from typing import Any
+
+from filelock import FileLock
 
 SPLITS = ("train", "validation", "test")
 NAMES = ("avatars",)
@@ -17,6 +21,18 @@ class Source:
     count: int
     image_shape: tuple[int, int, int]
     info: Any  # tfds.core.DatasetInfo
+
+
+@contextlib.contextmanager
+def _building(directory: str):
+    """One process at a time builds a data set; on remote storage the user sees to that."""
+    if "://" in directory:
+        yield
+        return
+    lock = Path(f"{directory}.lock")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock):
+        yield
 
 
 def prepare(name: str, split: str, variant: str = "64x64", data_dir: str | None = None) -> Source:
@@ -43,7 +59,8 @@ def prepare(name: str, split: str, variant: str = "64x64", data_dir: str | None 
     if variant not in variants:
         raise ValueError(f"variant of {name} must be one of {variants}, got {variant!r}.")
     builder = Avatars(config=variant, data_dir=data_dir or None)
-    builder.download_and_prepare()
+    with _building(builder.data_dir):
+        builder.download_and_prepare()
     examples = builder.as_dataset(
         split=split, read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
     )

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 # Below this size the decoded images of a training set are kept in memory.
 CACHE_BYTES = 2 << 30
+SHUFFLE_BUFFER = 10_000
 
 
 def to_float(example: dict) -> tf.Tensor:
@@ -19,6 +20,21 @@ def evaluation_batches(examples: tf.data.Dataset, batch_size: int) -> tf.data.Da
     return images.batch(batch_size).prefetch(tf.data.AUTOTUNE)
 
 
+def _shuffle(dataset, count: int, number: int, seed: int, buffer: int) -> tf.data.Dataset:
+    """The order of pass `number`."""
+    return dataset.shuffle(min(buffer, count), seed=seed * 1_000_003 + number)
+
+
+def batch_indices(
+    count: int, batch_size: int, step: int, seed: int, shuffle_buffer: int = SHUFFLE_BUFFER
+) -> list[int]:
+    """Which examples, by their place in the split, `training_batches` delivers at a step."""
+    number, place = divmod(step, count // batch_size)
+    order = _shuffle(tf.data.Dataset.range(count), count, number, seed, shuffle_buffer)
+    batch = order.batch(batch_size).skip(place).take(1)
+    return next(batch.as_numpy_iterator()).tolist()
+
+
 def training_batches(
     examples: tf.data.Dataset,
     count: int,
@@ -27,7 +43,7 @@ def training_batches(
     seed: int,
     start_step: int = 0,
     flip: bool = False,
-    shuffle_buffer: int = 10_000,
+    shuffle_buffer: int = SHUFFLE_BUFFER,
 ) -> tf.data.Dataset:
     """Shuffled batches whose content at a step depends on the seed and the step alone.
 
@@ -54,7 +70,7 @@ def training_batches(
     steps_per_pass = count // batch_size
 
     def one_pass(number: int) -> tf.data.Dataset:
-        shuffled = images.shuffle(min(shuffle_buffer, count), seed=seed * 1_000_003 + number)
+        shuffled = _shuffle(images, count, number, seed, shuffle_buffer)
         numbered = shuffled.enumerate(start=number * count)
         return numbered.batch(batch_size, drop_remainder=True)
 

@@ -28,6 +28,7 @@ class LowRankOperations:
     _loc: Any
     _factor: Any
     _diag: Any
+    _precision: Any
     _with_factor: Any
     _dense: Any
     _broadcast_event: Any
@@ -73,6 +74,28 @@ class LowRankOperations:
         """
         summary = self.summarize(value)
         return summary.noise_mean, summary.noise_covariance
+
+    def standardized_residual(self, value) -> tf.Tensor:
+        """What omega_p does not explain of a value, each entry over its standard deviation.
+
+        `(r - P c)_i / sqrt(d_i (1 - h_i))` with the leverage h_i = (P K^-1 P^T)_ii / d_i: since
+        r - P c = D Sigma^-1 r, every entry has variance one under the distribution.
+
+        Args:
+          value: [*batch, N].
+
+        Returns:
+          [*batch, N].
+        """
+        with self._name_and_control_scope("standardized_residual"):
+            loc, (diag, _) = tf.convert_to_tensor(self._loc), self._diag()
+            k = Factorisation.of(self._factor(), self._precision())
+            residual = tf.convert_to_tensor(value, self.dtype) - loc
+            left = k.explain(residual[..., tf.newaxis])[1][..., 0]
+            explained = k.factor.mix(linalg.inverse_root(k.cholesky)).row_sum_of_squares()
+            # a pixel that P explains wholly leaves nothing to be measured
+            variance = tf.maximum(diag - explained, 1e-6 * diag)
+            return self._broadcast_event(tf.math.divide_no_nan(left, tf.sqrt(variance)))
 
     def covariance_row(self, index) -> tf.Tensor:
         """Row `index` of Sigma, P p_i + d_i e_i (the covariance to one pixel, Fig. 2).

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_structvae import figures
+from tf_structvae.evaluation.calibration import Calibration, CalibrationMeter, posterior_sample
 from tf_structvae.vae import StructuredVAE
 
 
@@ -17,6 +18,11 @@ class Estimate(NamedTuple):
 
     value: float
     error: float
+
+    @classmethod
+    def of(cls, x: np.ndarray) -> Estimate:
+        """From one value an image, [B]."""
+        return cls(float(np.mean(x)), float(np.std(x, ddof=1) / np.sqrt(len(x))))
 
     def __str__(self) -> str:
         """The value to the second digit of its error."""
@@ -38,31 +44,39 @@ def lag1_autocorrelation(fields: np.ndarray) -> np.ndarray:
     return 0.5 * (across + down) / power
 
 
-def held_out(model: StructuredVAE, batches: tf.data.Dataset, seed: int = 0) -> dict[str, Estimate]:
-    """Scores of a model over batches of images [B, H, W, C].
+def held_out(
+    model: StructuredVAE, batches: tf.data.Dataset, seed: int = 0
+) -> tuple[dict[str, Estimate], Calibration]:
+    """Scores of a model over batches of images [B, H, W, C], and its calibration on them.
 
     Returns:
-      elbo, log_prob (one sample of z an image) and kl, in nats per image; and the lag-1 spatial
-      autocorrelation of sample minus mean, of pictures (eq. 3 with omega_d = 0 for a low-rank
-      model) and with the noise of every pixel.
+      elbo, log_prob (one sample of z an image), kl, entropy and entropy_above_floor, in nats per
+      image; and the lag-1 spatial autocorrelation of sample minus mean, of pictures (eq. 3 with
+      omega_d = 0 for a low-rank model) and with the noise of every pixel.
     """
     values: dict[str, list[np.ndarray]] = {}
+    meter = CalibrationMeter()
     for i, images in enumerate(batches):
         q = model.encode(images)
-        noise = tf.random.stateless_normal(tf.shape(q.loc), [seed, i])
-        z = q.loc + q.stddev() * noise
+        z = posterior_sample(q, [seed, i])
         kl = q.kl_divergence(type(q)(tf.zeros_like(q.loc), tf.ones_like(q.loc)))
         p = model.decode(z)
-        log_prob = p.log_prob(tf.reshape(images, [tf.shape(images)[0], -1]))
+        flat = tf.reshape(images, [tf.shape(images)[0], -1])
+        log_prob, entropy = p.log_prob(flat), p.entropy()
+        floor = p.entropy_floor() if hasattr(p, "entropy_floor") else entropy
         shape = tuple(images.shape[1:])
-        batch = {"elbo": log_prob - kl, "log_prob": log_prob, "kl": kl}
+        batch = {
+            "elbo": log_prob - kl,
+            "log_prob": log_prob,
+            "kl": kl,
+            "entropy": entropy,
+            "entropy_above_floor": entropy - floor,
+        }
         for name, noisy in (("autocorrelation", False), ("autocorrelation_with_noise", True)):
             sample = figures.sample_picture(p, seed=[seed, i], pixel_noise=noisy)
             batch[name] = lag1_autocorrelation(figures.to_images(sample - p.mean(), shape))
         for name, value in batch.items():
             values.setdefault(name, []).append(np.asarray(value, np.float64))
-    return {name: _estimate(np.concatenate(parts)) for name, parts in values.items()}
-
-
-def _estimate(x: np.ndarray) -> Estimate:
-    return Estimate(float(x.mean()), float(x.std(ddof=1) / np.sqrt(len(x))))
+        meter.update(p, flat)
+    scores = {name: Estimate.of(np.concatenate(parts)) for name, parts in values.items()}
+    return scores, meter.result()

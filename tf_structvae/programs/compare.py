@@ -9,6 +9,9 @@ from absl import flags
 from tf_structvae.programs import command
 
 _WORKDIR = flags.DEFINE_multi_string("workdir", [], "A run's directory; give it several times.")
+_CHECKPOINT = flags.DEFINE_enum(
+    "checkpoint", "last", ["last", "best"], "Of each run; best: by the validation ELBO."
+)
 _OUTPUT = flags.DEFINE_string("output", "runs/comparison", "Where picture and table go.")
 
 
@@ -18,7 +21,7 @@ def main() -> None:
 
     if not _WORKDIR.value:
         raise ValueError("--workdir is missing; give it once for each run.")
-    experiments = [Experiment.load(w) for w in _WORKDIR.value]
+    experiments = [Experiment.load(w, _CHECKPOINT.value) for w in _WORKDIR.value]
     picture, table = report.write_comparison(experiments, Path(_OUTPUT.value))
     print(f"{table}\n\npicture   {picture}")
 

@@ -12,6 +12,9 @@ from tf_structvae.programs import command
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment, configs/NAME.py.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where the run is kept; default runs/NAME.")
 _RESUME = flags.DEFINE_bool("resume", False, "Go on with the run in workdir.")
+_ALLOW_CHANGES = flags.DEFINE_bool(
+    "allow_changes", False, "Resume although the config differs from that of the run."
+)
 _DISTRIBUTE = flags.DEFINE_enum(
     "distribute", "none", ["none", "mirrored"], "On one device, or on all of this machine."
 )
@@ -26,23 +29,27 @@ def main() -> None:
 
     config = _CONFIG.value
     config_lib.validate(config)
-    from tf_structvae import report
+    from tf_structvae import workdir
+
+    directory = _WORKDIR.value or f"runs/{config.name}"
+    workdir.check(directory, config, _RESUME.value, _ALLOW_CHANGES.value)
+    from tf_structvae import report, scores
     from tf_structvae.export import export, next_version
     from tf_structvae.training import Experiment
 
-    experiment = Experiment(config, _WORKDIR.value or f"runs/{config.name}", _DISTRIBUTE.value)
-    experiment.start(_RESUME.value)
+    experiment = Experiment(config, directory, _DISTRIBUTE.value)
+    experiment.start(_RESUME.value, _ALLOW_CHANGES.value)
     pixel = report.parse_pixel(_PIXEL.value, experiment.source.image_shape)
     print(experiment.summary())
     logs = experiment.train()
     print(f"\nLast epoch, nats per image: {experiment.targets(logs)}")
-    print(f"\nHeld-out:\n{report.table({config.name: report.write_scores(experiment)})}\n")
+    print(f"\nHeld-out:\n{scores.table({config.name: report.write_scores(experiment)})}\n")
     pictures = report.write_pictures(experiment, pixel)
     w = experiment.workdir
     if config.export_dir:
         directory = Path(config.export_dir) / config.name
         if logs or next_version(directory) == 1:
-            export(experiment.model, directory)
+            export(experiment.exact_model, directory)
         print(f"model     {directory / str(next_version(directory) - 1)}")
     for picture in pictures:
         print(f"picture   {picture}")
@@ -56,3 +63,7 @@ def main() -> None:
 
 def run() -> None:
     command.run(main)
+
+
+if __name__ == "__main__":
+    run()

@@ -1,0 +1,76 @@
+"""The recipes and the ablations of the stabilisers, small enough to be run with several seeds.
+
+    bin/study --study=recipes       # which parts of a recipe win
+    bin/study --study=stability     # Appendix A, Fig. 7: what each stabiliser of section 3.2 does
+    bin/train --config configs/study.py:paper    # one of them
+
+32x32 drawn faces, 0.46 M parameters, 1200 steps of batch 32. Results: docs/training.md.
+Cost: about 2 minutes a run on one core; a study takes three seeds of each.
+"""
+
+from tf_structvae import config
+
+_PAPER = {
+    "model.noise": "fixed",
+    "model.epsilon": 1e-5,
+    "model.factor_scale": "kernel",
+    "model.factor_initial": 1e-5,
+    "objective.entropy_budget": 100.0,
+    "objective.rate": 25.0,
+    "objective.damping": 250.0,
+}
+_NO_PRETRAINING = {"objective.pretrain_steps": 0}
+_NO_INITIALISATION = {"model.factor_initial": 0.1}
+_NO_FIXED_NOISE = {"model.noise": "per_pixel"}
+_NO_ENTROPY = {"objective.entropy_budget": None}
+_NOTHING = {**_NO_PRETRAINING, **_NO_INITIALISATION, **_NO_FIXED_NOISE, **_NO_ENTROPY}
+_STOCK = {"model.likelihood": "stock_low_rank"}
+
+VARIANTS = {
+    # the calibrated recipe and its parts
+    "calibrated": {},
+    "triangular": {"model.factor_scale": "closed_form_triangular"},
+    "decayed": {"objective.mixing_rate": 0.05, "objective.mixing_final_rate": 0.005},
+    "log_scale": {"model.factor_scale": "log_scale"},
+    "kernel": {"model.factor_scale": "kernel"},
+    "per_pixel": {"model.noise": "per_pixel"},
+    "standard": {"model.likelihood": "independent"},
+    # the paper's recipe, and the closed-form scale in it, with and without the entropy constraint
+    "paper": _PAPER,
+    "paper_closed_form": {**_PAPER, "model.factor_scale": "closed_form"},
+    "paper_closed_form_no_entropy": {
+        **_PAPER,
+        **_NO_ENTROPY,
+        "model.factor_scale": "closed_form",
+    },
+    # the paper's recipe without its stabilisers
+    "no_pretraining": {**_PAPER, **_NO_PRETRAINING},
+    "no_initialisation": {**_PAPER, **_NO_INITIALISATION},
+    "no_fixed_noise": {**_PAPER, **_NO_FIXED_NOISE},
+    "no_entropy": {**_PAPER, **_NO_ENTROPY},
+    "nothing": {**_PAPER, **_NOTHING},
+    # the same on TFP's class, whose float32 arithmetic is not exact
+    "paper_stock": {**_PAPER, **_STOCK},
+    "no_entropy_stock": {**_PAPER, **_NO_ENTROPY, **_STOCK},
+    "nothing_stock": {**_PAPER, **_NOTHING, **_STOCK},
+}
+STUDIES = {
+    "recipes": tuple(VARIANTS)[:10],
+    "stability": ("paper", *tuple(VARIANTS)[10:]),
+}
+
+
+def get_config(variant: str = "calibrated"):
+    if variant not in VARIANTS:
+        raise ValueError(f"variant must be one of {', '.join(VARIANTS)}, got {variant!r}.")
+    c = config.default()
+    c.name = variant
+    c.data.variant = "32x32"
+    stages = ((16, 2), (32, 2), (64, 2), (64, 2))
+    c.model.encoder.stages = stages
+    c.model.decoder.stages = stages
+    c.objective.pretrain_steps = 200
+    c.train.steps = 1200
+    c.export_dir = ""
+    c.update_from_flattened_dict(VARIANTS[variant])
+    return c

@@ -1,0 +1,114 @@
+"""The states of a run on disk: the last few and the best, never half of one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from tf_structvae.vae import StructuredVAE
+
+
+class Checkpoints:
+    """Weights, multipliers, optimiser and step of a compiled model.
+
+    The seed of every random number and the position in the data follow from the config and the
+    step, so that this is all a run needs to go on as if it had never stopped.
+
+    `directory`/ckpt-STEP are the last few, `directory`/best/ckpt-STEP is the best.
+    """
+
+    def __init__(self, directory: str | Path, model: StructuredVAE, keep: int):
+        """
+        Args:
+          directory: made by the first `save`.
+          model: compiled, with a built optimiser.
+          keep: how many of the last are kept.
+        """
+        self.directory = Path(directory)
+        self._variables = [*model.variables, *model.optimizer.variables]
+        self._best = tf.Variable(-np.inf, dtype=tf.float64, name="best")
+        self._state = tf.train.Checkpoint(model=model, optimizer=model.optimizer, best=self._best)
+        self._keep = {"last": keep, "best": 1}
+
+    def steps(self, which: str = "last") -> list[int]:
+        """The steps that are on disk, oldest first; `which` is "last" or "best"."""
+        names = [p.name for p in self._folder(which).glob("ckpt-*.index")]
+        found = [re.fullmatch(r"ckpt-(\d+)\.index", n) for n in names]
+        return sorted(int(m[1]) for m in found if m)
+
+    def _folder(self, which: str) -> Path:
+        if which not in ("last", "best"):
+            raise ValueError(f"checkpoint must be 'last' or 'best', got {which!r}.")
+        return self.directory if which == "last" else self.directory / "best"
+
+    def save(self, step: int, value: float | None = None) -> None:
+        """Writes the present state, and keeps it as the best if `value` is the highest so far.
+
+        Raises:
+          FloatingPointError: a weight is not finite; the checkpoints stay as they are.
+          OSError: it cannot be written; those before stay as they are.
+        """
+        for v in self._variables:
+            if v.dtype.startswith("float") and not np.isfinite(np.sum(v, dtype=np.float64)):
+                raise FloatingPointError(
+                    f"the weight {v.path} is not finite after step {step}. {self._what_is_left()}"
+                )
+        try:
+            if value is not None and value > float(self._best):
+                self._best.assign(value)
+                self._write(step, "best")
+            self._write(step, "last")
+        except (tf.errors.OpError, OSError) as error:
+            raise OSError(
+                f"the checkpoint of step {step} cannot be written to {self.directory}: "
+                f"{_reason(error)}. {self._what_is_left()}"
+            ) from error
+
+    def _write(self, step: int, which: str) -> None:
+        folder = self._folder(which)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._state.write(str(folder / "partial"))
+        # the index comes last: what has none is no checkpoint
+        for part in sorted(folder.glob("partial.*")):
+            part.replace(folder / part.name.replace("partial", f"ckpt-{step}"))
+        for old in self.steps(which)[: -self._keep[which]]:
+            for part in sorted(folder.glob(f"ckpt-{old}.*"), reverse=True):
+                part.unlink()
+
+    def _what_is_left(self) -> str:
+        steps = self.steps()
+        return f"The last checkpoint, of step {steps[-1]}, is untouched." if steps else ""
+
+    def restore(self, which: str = "last", tell: Callable[[str], None] = print) -> int | None:
+        """Loads the newest state that can be read, and tells of those that cannot.
+
+        Returns:
+          Its step, or None where there is none.
+
+        Raises:
+          OSError: there are some, but none can be read.
+        """
+        steps = self.steps(which)
+        damaged = []
+        for step in reversed(steps):
+            path = self._folder(which) / f"ckpt-{step}"
+            try:
+                self._state.read(str(path)).assert_existing_objects_matched()
+            except Exception as error:  # a damaged file fails in a dozen ways
+                damaged.append(f"checkpoint {path} cannot be read: {_reason(error)}.")
+                continue
+            for line in damaged:
+                tell(f"{line} Going on from step {step} instead.")
+            return step
+        if damaged:
+            raise OSError("\n".join(damaged))
+        return None
+
+
+def _reason(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:200].rstrip(".")

@@ -1,0 +1,113 @@
+"""Whether the noise a model infers from held-out images is the noise it draws from.
+
+Under a calibrated model the noise posterior c = E[omega_p | x] has mean square near one along every
+component, and what it leaves of an image, each pixel over its standard deviation, has too. Below
+one the samples are too bold (over-bright), above one too timid.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tf_structvae.distributions import LowRankMultivariateNormal
+
+# A component that carries less of P's variance is not judged.
+LEAST_SHARE = 0.01
+
+
+class Calibration(NamedTuple):
+    """Means over images; component k is the k-th strongest principal component of each image's P.
+
+    Without a factor (the standard VAE) the first three are empty.
+    """
+
+    share: np.ndarray  # of P's variance that component k carries, [R]
+    mean_square: np.ndarray  # E[c_k^2], [R]
+    standard_error: np.ndarray  # of `mean_square`, [R]
+    displacement: float  # |E[c]|^2, by the columns of P; R / images if there is none
+    residual: np.ndarray  # E of the squared standardized residual, [N]
+
+    @property
+    def judged(self) -> np.ndarray:
+        """Mean squares of the components that carry at least `LEAST_SHARE` of P's variance."""
+        return self.mean_square[self.share >= LEAST_SHARE]
+
+    def summary(self) -> dict[str, float]:
+        """The extremes over the judged components, the displacement, the mean over the pixels."""
+        found = {"residual_square": float(self.residual.mean())}
+        if self.judged.size:
+            found["component_square_min"] = float(self.judged.min())
+            found["component_square_max"] = float(self.judged.max())
+            found["displacement"] = self.displacement
+        return found
+
+
+class CalibrationMeter:
+    """Collects `Calibration` batch by batch."""
+
+    def __init__(self) -> None:
+        self._squares: list[np.ndarray] = []
+        self._shares: list[np.ndarray] = []
+        self._means: list[np.ndarray] = []
+        self._residual: np.ndarray | float = 0.0
+        self._count = 0
+
+    def update(self, p, x) -> None:
+        """Adds images.
+
+        Args:
+          p: batch [B], event [N].
+          x: [B, N].
+        """
+        if isinstance(p, LowRankMultivariateNormal):
+            c = p.noise_posterior(x)[0]
+            components = p.principal_components()
+            along = tf.linalg.matvec(components.rotation, c, transpose_a=True)
+            power = np.square(components.scales, dtype=np.float64)
+            self._squares.append(np.square(along, dtype=np.float64))
+            self._shares.append(power / np.maximum(power.sum(-1, keepdims=True), 1e-300))
+            self._means.append(np.asarray(c, np.float64))
+            residual = p.standardized_residual(x)
+        else:
+            residual = (x - p.mean()) / p.stddev()
+        self._residual = self._residual + np.square(residual, dtype=np.float64).sum(0)
+        self._count += len(x)
+
+    def result(self) -> Calibration:
+        """Raises ValueError before the first image."""
+        if not self._count:
+            raise ValueError("calibration needs at least one image, got none.")
+        nothing = np.zeros([self._count, 0])
+        squares, shares, means = (
+            np.concatenate(v) if v else nothing for v in (self._squares, self._shares, self._means)
+        )
+        return Calibration(
+            share=shares.mean(0),
+            mean_square=squares.mean(0),
+            standard_error=squares.std(0, ddof=min(1, self._count - 1)) / np.sqrt(self._count),
+            displacement=float(np.sum(np.square(means.mean(0)))),
+            residual=np.asarray(self._residual) / self._count,
+        )
+
+
+def calibration(model, batches, seed: int = 0) -> Calibration:
+    """Of a model over batches of images [B, H, W, C], at one sample of z an image.
+
+    Args:
+      model: anything with `encode` (images -> q(z | x)) and `decode` (z -> p(x | z)).
+      batches: iterable.
+      seed: of z.
+    """
+    meter = CalibrationMeter()
+    for i, images in enumerate(batches):
+        z = posterior_sample(model.encode(images), (seed, i))
+        meter.update(model.decode(z), tf.reshape(images, [tf.shape(images)[0], -1]))
+    return meter.result()
+
+
+def posterior_sample(q, seed) -> tf.Tensor:
+    """One z of a diagonal normal with batch [B], the same for the same seed, [B, L]."""
+    return q.loc + q.stddev() * tf.random.stateless_normal(tf.shape(q.loc), seed)

@@ -1,0 +1,14 @@
+"""Last layers that emit a distribution over all pixels."""
+
+from tf_structvae.layers.low_rank import FACTOR_SCALES, LowRankNormalHead
+from tf_structvae.layers.normal import NOISES, IndependentNormalHead, NormalHead
+from tf_structvae.layers.stock import StockLowRankNormalHead
+
+__all__ = [
+    "FACTOR_SCALES",
+    "NOISES",
+    "IndependentNormalHead",
+    "LowRankNormalHead",
+    "NormalHead",
+    "StockLowRankNormalHead",
+]

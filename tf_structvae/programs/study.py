@@ -1,0 +1,79 @@
+"""Trains the variants of a study with several seeds and lays their results side by side."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from absl import flags
+
+from tf_structvae.programs import command
+
+_CONFIG = flags.DEFINE_string("config", "configs/study.py", "A file with VARIANTS and STUDIES.")
+_STUDY = flags.DEFINE_string("study", "recipes", "One of the file's STUDIES.")
+_VARIANTS = flags.DEFINE_list("variants", None, "These variants instead of a whole study.")
+_SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds of each variant.")
+_JOBS = flags.DEFINE_integer("jobs", 2, "How many runs at a time.", lower_bound=1)
+_OUTPUT = flags.DEFINE_string("output", "runs/study", "Where runs, table and picture are kept.")
+_SET = flags.DEFINE_multi_string("set", [], "FIELD=VALUE, a change of the config of every run.")
+
+COLUMNS = (
+    "elbo",
+    "log_prob",
+    "train_kl",
+    "train_entropy_above_floor",
+    "train_entropy_multiplier",
+    "component_square_min",
+    "component_square_max",
+    "displacement",
+    "residual_square",
+    "saturation",
+    "variance_ratio",
+    "autocorrelation",
+)
+
+
+def _variants() -> list[str]:
+    path = Path(_CONFIG.value)
+    if not path.exists():
+        raise ValueError(f"--config: {path} does not exist.")
+    spec = importlib.util.spec_from_file_location("study_config", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if _VARIANTS.value:
+        unknown = set(_VARIANTS.value) - set(module.VARIANTS)
+        if unknown:
+            raise ValueError(
+                f"--variants must be of {', '.join(module.VARIANTS)}; got {', '.join(unknown)}."
+            )
+        return _VARIANTS.value
+    if _STUDY.value not in module.STUDIES:
+        raise ValueError(
+            f"--study must be one of {', '.join(module.STUDIES)}, got {_STUDY.value!r}."
+        )
+    return list(module.STUDIES[_STUDY.value])
+
+
+def main() -> None:
+    if not all(s.isdigit() for s in _SEEDS.value):
+        raise ValueError(f"--seeds must be whole numbers, got {','.join(_SEEDS.value)!r}.")
+    from tf_structvae import study
+
+    output = Path(_OUTPUT.value)
+    runs = [
+        study.Run(f"{_CONFIG.value}:{v}", v, int(s), output / f"{v}_{s}")
+        for s in _SEEDS.value
+        for v in _variants()
+    ]
+    study.train_all(runs, _SET.value, _JOBS.value)
+    text = study.table(runs, COLUMNS)
+    name = "variants" if _VARIANTS.value else _STUDY.value
+    (output / f"{name}.md").write_text(text + "\n")
+    print(f"\nMean and standard deviation over {len(_SEEDS.value)} seeds:\n\n{text}\n")
+    print(f"table     {output / f'{name}.md'}")
+
+
+def run() -> None:
+    command.run(main)

@@ -1,0 +1,130 @@
+"""Several experiments with several seeds, each in a process of its own, and their table."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import SimpleQueue
+from typing import NamedTuple
+
+import numpy as np
+from tqdm.auto import tqdm
+
+
+class Run(NamedTuple):
+    """One variant with one seed."""
+
+    config: str  # FILE:VARIANT
+    variant: str
+    seed: int
+    workdir: Path
+
+    @property
+    def finished(self) -> bool:
+        return (self.workdir / "scores.json").exists() or self.failure is not None
+
+    @property
+    def failure(self) -> str | None:
+        """How the run ended, if its loss stopped being finite."""
+        path = self.workdir / "failure.txt"
+        return path.read_text() if path.exists() else None
+
+
+def train_all(runs: Sequence[Run], overrides: Sequence[str], jobs: int) -> None:
+    """Trains what is not finished, `jobs` at a time, each on its own share of the cores.
+
+    A run whose loss is not finite is a result and noted as such.
+
+    Raises:
+      RuntimeError: a run ended for any other reason.
+    """
+    cores: SimpleQueue[set[int]] = SimpleQueue()
+    for share in _shares(jobs):
+        cores.put(share)
+
+    def train(run: Run) -> None:
+        share = cores.get()
+        try:
+            _train(run, overrides, share)
+        finally:
+            cores.put(share)
+
+    todo = [r for r in runs if not r.finished]
+    bar = tqdm(total=len(runs), initial=len(runs) - len(todo), desc="study", unit="run")
+    with bar, ThreadPoolExecutor(jobs) as pool:
+        for _ in pool.map(train, todo):
+            bar.update()
+
+
+def _shares(jobs: int) -> list[set[int]]:
+    if not hasattr(os, "sched_getaffinity"):
+        return [set()] * jobs
+    cores = sorted(os.sched_getaffinity(0))
+    return [{*cores[i::jobs]} or {cores[i % len(cores)]} for i in range(jobs)]
+
+
+def _train(run: Run, overrides: Sequence[str], cores: set[int]) -> None:
+    run.workdir.mkdir(parents=True, exist_ok=True)
+    command = [
+        sys.executable,
+        "-m",
+        "tf_structvae.programs.train",
+        f"--config={run.config}",
+        f"--config.seed={run.seed}",
+        f"--workdir={run.workdir}",
+        "--resume",
+        *(f"--config.{o}" for o in overrides),
+    ]
+    with (run.workdir / "output.txt").open("w") as output:
+        done = subprocess.run(
+            command,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            preexec_fn=(lambda: os.sched_setaffinity(0, cores)) if cores else None,
+        )
+    if done.returncode:
+        text = (run.workdir / "output.txt").read_text()
+        found = re.search(r"the loss is \S+ at step \d+", text)
+        if not found:
+            raise RuntimeError(f"{' '.join(command)} failed:\n{text[-2000:]}")
+        (run.workdir / "failure.txt").write_text(found[0])
+
+
+def results(run: Run) -> dict[str, float]:
+    """Held-out scores, and the means of the constrained quantities over the last epoch."""
+    saved = json.loads((run.workdir / "scores.json").read_text())
+    found = {k: v["value"] for k, v in saved["estimates"].items()}
+    with (run.workdir / "log.csv").open(newline="") as f:
+        last = list(csv.DictReader(f))[-1]
+    for name in ("kl", "entropy_above_floor", "entropy_multiplier"):
+        if name in last:
+            found[f"train_{name}"] = float(last[name])
+    return found
+
+
+def table(runs: Sequence[Run], columns: Sequence[str]) -> str:
+    """Mean and standard deviation over the seeds of each variant, as a Markdown table."""
+    lines = ["| variant | runs | " + " | ".join(columns) + " |", "|---" * (len(columns) + 2) + "|"]
+    for variant in dict.fromkeys(r.variant for r in runs):
+        own = [r for r in runs if r.variant == variant]
+        good = [results(r) for r in own if r.failure is None and r.finished]
+        failed = [f"seed {r.seed}: {r.failure}" for r in own if r.failure]
+        cells = [_cell([g[c] for g in good if c in g]) for c in columns]
+        count = f"{len(good)} of {len(own)}" if failed else str(len(good))
+        lines.append(f"| {variant} | {count} | " + " | ".join(cells) + " |")
+        lines += [f"| | {text} |" + " |" * len(columns) for text in failed]
+    return "\n".join(lines)
+
+
+def _cell(values: list[float]) -> str:
+    if not values:
+        return "-"
+    mean, spread = np.mean(values), np.std(values, ddof=1) if len(values) > 1 else 0.0
+    return f"{mean:.4g} ± {spread:.2g}"

@@ -1,0 +1,70 @@
+"""Whether a run may use a directory: asked before any work is done."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+
+def check(
+    workdir: str | Path, config: ConfigDict, resume: bool = False, allow_changes: bool = False
+) -> None:
+    """Refuses a directory that holds another run, or that cannot be written.
+
+    Args:
+      workdir: where the run is to be kept.
+      config: of the run.
+      resume: whether it goes on with what is there.
+      allow_changes: whether it may then differ from the config there; data and network must fit.
+
+    Raises:
+      ValueError: see above; with a list of the differences.
+      OSError: the directory cannot be written.
+    """
+    workdir = Path(workdir)
+    saved = workdir / "config.json"
+    if saved.exists() and not resume and list(workdir.glob("checkpoints/ckpt-*.index")):
+        raise ValueError(
+            f"workdir {workdir} already holds a run; give --resume to go on with it, or another "
+            "--workdir."
+        )
+    if saved.exists() and resume and not allow_changes:
+        changes = differences(json.loads(saved.read_text()), _as_json(config))
+        if changes:
+            lines = [f"  {k}: {a!r} -> {b!r}" for k, a, b in changes]
+            advice = "give --allow_changes to go on all the same."
+            raise ValueError("\n".join([f"{saved} differs from this config:", *lines, advice]))
+    new = not workdir.exists()
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=workdir) as f:
+            f.write(b"\0" * 4096)
+        if new:
+            workdir.rmdir()
+    except OSError as error:
+        raise OSError(f"workdir {workdir} cannot be written: {error}") from error
+
+
+def write_config(workdir: Path, config: ConfigDict) -> None:
+    """The resolved config, as workdir/config.json; makes the directory."""
+    workdir.mkdir(parents=True, exist_ok=True)
+    (workdir / "config.json").write_text(json.dumps(_as_json(config), indent=2) + "\n")
+
+
+def _as_json(config: ConfigDict) -> dict:
+    return json.loads(config.to_json())
+
+
+def differences(before: dict, after: dict, prefix: str = "") -> list[tuple[str, object, object]]:
+    """(path, before, after) of every field in which two nested dicts differ."""
+    found: list[tuple[str, object, object]] = []
+    for key in sorted({*before, *after}):
+        a, b = before.get(key), after.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += differences(a, b, f"{prefix}{key}.")
+        elif a != b:
+            found.append((f"{prefix}{key}", a, b))
+    return found
