@@ -14,8 +14,8 @@ PIXELS, CHANNELS, RANK, EPSILON = 218 * 178, 3, 25, np.float32(1e-5)
 N = PIXELS * CHANNELS
 
 
-def with_singular_values(squares, rng):
-    q = np.linalg.qr(rng.normal(size=(N, len(squares))))[0]
+def with_singular_values(squares, rng, n=N):
+    q = np.linalg.qr(rng.normal(size=(n, len(squares))))[0]
     v = np.linalg.qr(rng.normal(size=(len(squares), len(squares))))[0]
     return (q * np.sqrt(squares)) @ v
 
@@ -40,36 +40,45 @@ def relative(got, exact):
     return np.linalg.norm(np.asarray(got, np.float64) - exact) / np.linalg.norm(exact)
 
 
-def check(make, parameters, factor, loc, rng, gradient_of):
-    """log_prob in and off the model, entropy, and gradients of one distribution."""
+def errors(make, parameters, factor, loc, rng, gradient_of):
+    """log_prob in and off the model, entropy, and gradients of one distribution.
+
+    Yields:
+      What was measured, its error against float64 and the tolerance of that error.
+    """
     exact = reference.Capacitance(loc, factor, EPSILON)
     noise = rng.normal(size=factor.shape[1]), rng.normal(size=len(loc))
     inside = (loc + factor @ noise[0] + np.sqrt(EPSILON) * noise[1]).astype(np.float32)
     outside = rng.uniform(size=len(loc)).astype(np.float32)
-    for x, tolerance in ((inside, 0.1), (outside, 1e-6 * abs(exact.log_prob(outside)))):
+    off_tolerance = 1e-6 * abs(exact.log_prob(outside))
+    for where, x, tolerance in (("in", inside, 0.1), ("off", outside, off_tolerance)):
         tensors = [tf.constant(p) for p in parameters]
         tx = tf.constant(x)
         with tf.GradientTape(persistent=True) as tape:
             tape.watch([tx, *tensors])
             d = make(*tensors)
             log_prob, entropy = d.log_prob(tx), d.entropy()
-        assert abs(float(log_prob) - exact.log_prob(x)) < tolerance
-        assert abs(float(entropy) - exact.entropy) < 0.1
+        yield f"log_prob {where}", abs(float(log_prob) - exact.log_prob(x)), tolerance
+        yield "entropy", abs(float(entropy) - exact.entropy), 0.1
         by_x, by_p, entropy_by_p = exact.gradients(x)
-        assert relative(tape.gradient(log_prob, tx), by_x) < 1e-3
-        for value, expected in ((log_prob, by_p), (entropy, entropy_by_p)):
-            for got, wanted in zip(
-                tape.gradient(value, tensors), gradient_of(expected), strict=True
-            ):
-                assert relative(got, wanted) < 1e-3
+        yield f"log_prob {where} by x", relative(tape.gradient(log_prob, tx), by_x), 1e-3
+        for name, value, expected in (
+            (f"log_prob {where}", log_prob, by_p),
+            ("entropy", entropy, entropy_by_p),
+        ):
+            gradients = tape.gradient(value, tensors)
+            for i, (got, wanted) in enumerate(zip(gradients, gradient_of(expected), strict=True)):
+                yield f"{name} by parameter {i}", relative(got, wanted), 1e-3
 
 
-@pytest.mark.parametrize("name", FACTORS)
-def test_dense_factor(name):
-    rng = np.random.default_rng(0)
-    factor = FACTORS[name](rng).astype(np.float32)
-    loc = rng.uniform(size=N).astype(np.float32)
-    check(
+def check(*problem):
+    for name, error, tolerance in errors(*problem):
+        assert error < tolerance, name
+
+
+def dense_problem(factor, loc, rng):
+    """Arguments of `errors` for P [N, R] and loc [N], float32."""
+    return (
         lambda p: LowRankMultivariateNormal(loc, p, EPSILON),
         [factor],
         factor.astype(np.float64),
@@ -77,6 +86,35 @@ def test_dense_factor(name):
         rng,
         lambda g: [g],
     )
+
+
+def features_problem(features, kernel, loc, rng):
+    """Arguments of `errors` for features [S, F], kernel [F, C, R] and loc [S * C], float32."""
+    h, w = features.astype(np.float64), kernel.astype(np.float64)
+
+    def by_product(g):
+        g = g.reshape(len(h), *w.shape[1:])
+        return [
+            np.einsum("scr,fcr->sf", g, w, optimize=True),
+            np.einsum("sf,scr->fcr", h, g, optimize=True),
+        ]
+
+    return (
+        lambda f, k: FeatureLowRankMultivariateNormal(loc, f, k, EPSILON),
+        [features, kernel],
+        reference.dense_factor(h, w),
+        loc.astype(np.float64),
+        rng,
+        by_product,
+    )
+
+
+@pytest.mark.parametrize("name", FACTORS)
+def test_dense_factor(name):
+    rng = np.random.default_rng(0)
+    factor = FACTORS[name](rng).astype(np.float32)
+    loc = rng.uniform(size=N).astype(np.float32)
+    check(*dense_problem(factor, loc, rng))
 
 
 @pytest.mark.parametrize("scale", [1e-5, 1e-2, 0.15])
@@ -88,23 +126,8 @@ def test_factor_of_features(scale):
     kernel[..., 1] = kernel[..., 0]
     kernel[..., 2] = 0
     kernel[..., 3] *= 1e-3
-    h, w = features.astype(np.float64), kernel.astype(np.float64)
     loc = rng.uniform(size=N).astype(np.float32)
-
-    def by_product(g):
-        g = g.reshape(PIXELS, CHANNELS, RANK)
-        by_features = sum(g[:, c] @ w[:, c].T for c in range(CHANNELS))
-        by_kernel = np.stack([h.T @ g[:, c] for c in range(CHANNELS)], axis=1)
-        return [by_features, by_kernel]
-
-    check(
-        lambda f, k: FeatureLowRankMultivariateNormal(loc, f, k, EPSILON),
-        [features, kernel],
-        reference.dense_factor(h, w),
-        loc.astype(np.float64),
-        rng,
-        by_product,
-    )
+    check(*features_problem(features, kernel, loc, rng))
 
 
 def test_items_of_a_batch_that_differ_wildly():

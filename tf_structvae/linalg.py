@@ -2,12 +2,14 @@
 
 Everything of size R x R (R is the rank) is float64; everything of size N (the pixels) stays in
 the dtype it came in, is read as few times as possible, and is summed in blocks whose totals are
-added in float64. All functions broadcast over leading batch dimensions and have exact first and
-second derivatives.
+added in float64. Products of float32 tensors that a GPU could take in TensorFloat-32 go through
+`matmul` and `einsum`, which do not let it. All functions broadcast over leading batch dimensions
+and have exact first and second derivatives.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -27,6 +29,78 @@ def sum_to_shape(x: tf.Tensor, shape: tf.Tensor) -> tf.Tensor:
     return tf.reshape(tf.reduce_sum(x, axes), shape)
 
 
+def _tensor_float_32() -> bool:
+    """Whether TensorFlow may use TensorFloat-32 for products of float32 tensors."""
+    return (
+        tf.config.experimental.tensor_float_32_execution_enabled()
+        and len(tf.config.get_visible_devices("GPU")) > 0
+    )
+
+
+def _parts(x: tf.Tensor) -> list[tf.Tensor]:
+    """float32 as a sum of three, each exact in the 11 bits of mantissa of a TensorFloat-32."""
+    parts = []
+    for _ in range(2):
+        high = tf.bitcast(tf.bitwise.bitwise_and(tf.bitcast(x, tf.int32), -(2**13)), x.dtype)
+        parts.append(high)
+        x -= high
+    return [*parts, x]
+
+
+# Pairs of parts whose product is seen in float32, the small ones first.
+_PAIRS = ((0, 2), (1, 1), (2, 0), (0, 1), (1, 0), (0, 0))
+
+
+def matmul(
+    x: tf.Tensor, y: tf.Tensor, transpose_a: bool = False, transpose_b: bool = False
+) -> tf.Tensor:
+    """`tf.matmul` that stays as exact as float32 where TensorFlow would use TensorFloat-32.
+
+    Rounded to TensorFloat-32, each factor is off by up to 2^-11 of its size. Here the factors are
+    sums of parts that it holds exactly, and so are their products. Which of the two is decided
+    when a graph is traced and stays in the graph.
+
+    Args:
+      x: [..., A, B], or [..., B, A] if `transpose_a`.
+      y: [..., B, C], or [..., C, B] if `transpose_b`.
+      transpose_a: whether x is transposed.
+      transpose_b: whether y is transposed.
+
+    Returns:
+      [..., A, C].
+    """
+    if x.dtype != tf.float32 or not _tensor_float_32():
+        return tf.matmul(x, y, transpose_a, transpose_b)
+
+    @tf.custom_gradient
+    def product(x, y):
+        x_parts, y_parts = _parts(x), _parts(y)
+        value = functools.reduce(
+            tf.add,
+            (tf.matmul(x_parts[i], y_parts[j], transpose_a, transpose_b) for i, j in _PAIRS),
+        )
+
+        def grad(g):
+            to_x = (y, g, transpose_b, True) if transpose_a else (g, y, False, not transpose_b)
+            to_y = (g, x, True, transpose_a) if transpose_b else (x, g, not transpose_a, False)
+            return [
+                sum_to_shape(matmul(*arguments), tf.shape(operand))
+                for arguments, operand in ((to_x, x), (to_y, y))
+            ]
+
+        return value, grad
+
+    return product(x, y)
+
+
+def einsum(equation: str, *tensors: tf.Tensor) -> tf.Tensor:
+    """`tf.einsum` of small tensors, in float64 where TensorFlow would use TensorFloat-32."""
+    dtype = tensors[0].dtype
+    if dtype != tf.float32 or not _tensor_float_32():
+        return tf.einsum(equation, *tensors)
+    return tf.cast(tf.einsum(equation, *[tf.cast(t, tf.float64) for t in tensors]), dtype)
+
+
 def _blocks(x: tf.Tensor, length: int) -> tf.Tensor:
     shape = tf.shape(x)
     return tf.reshape(x, tf.concat([shape[:-2], [shape[-2] // length, length, shape[-1]]], 0))
@@ -35,10 +109,10 @@ def _blocks(x: tf.Tensor, length: int) -> tf.Tensor:
 def _inner(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
     """x^T y over the second-last axis, float64 [..., A, B], from block sums of the given dtype."""
     if x.dtype == tf.float64:
-        return tf.matmul(x, y, transpose_a=True)
+        return matmul(x, y, transpose_a=True)
     n = x.shape[-2]
     if n is not None and n <= _BLOCK:
-        return tf.cast(tf.matmul(x, y, transpose_a=True), tf.float64)
+        return tf.cast(matmul(x, y, transpose_a=True), tf.float64)
     # Long enough for the block products to weigh little beside x, short enough for float32 sums.
     target = min(max(_BLOCK, 8 * (x.shape[-1] or 0)), 4 * _BLOCK)
     length = _block_length(n, target) if n is not None else None
@@ -46,11 +120,9 @@ def _inner(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
     if length is None:
         length = target
         whole = (tf.shape(x)[-2] // length) * length
-        rest = tf.cast(
-            tf.matmul(x[..., whole:, :], y[..., whole:, :], transpose_a=True), tf.float64
-        )
+        rest = tf.cast(matmul(x[..., whole:, :], y[..., whole:, :], transpose_a=True), tf.float64)
         x, y = x[..., :whole, :], y[..., :whole, :]
-    partial = tf.matmul(_blocks(x, length), _blocks(y, length), transpose_a=True)
+    partial = matmul(_blocks(x, length), _blocks(y, length), transpose_a=True)
     return tf.reduce_sum(tf.cast(partial, tf.float64), axis=-3) + rest
 
 
@@ -76,8 +148,8 @@ def cross_gram(x: tf.Tensor, y: tf.Tensor, exact: bool | tf.Tensor = False) -> t
         def grad(g):
             g = tf.cast(g, x.dtype)
             return (
-                sum_to_shape(tf.matmul(y, g, transpose_b=True), tf.shape(x)),
-                sum_to_shape(tf.matmul(x, g), tf.shape(y)),
+                sum_to_shape(matmul(y, g, transpose_b=True), tf.shape(x)),
+                sum_to_shape(matmul(x, g), tf.shape(y)),
             )
 
         if exact is False or x.dtype == tf.float64:
@@ -116,7 +188,7 @@ def gram(
         g += tf.linalg.matrix_transpose(g)
 
         def fast():
-            return tf.matmul(x, tf.cast(g, x.dtype))
+            return matmul(x, tf.cast(g, x.dtype))
 
         if needs_exact is None or x.dtype == tf.float64:
             return fast()

@@ -91,10 +91,10 @@ class DenseFactor(Factor):
         return linalg.gram(self.matrix, weights, needs_exact)
 
     def matmul(self, c):
-        return tf.matmul(self.matrix, tf.cast(c, self.dtype))
+        return linalg.matmul(self.matrix, tf.cast(c, self.dtype))
 
     def matmul_vjp(self, cotangent, c):
-        gradient = tf.matmul(cotangent, tf.cast(c, self.dtype), transpose_b=True)
+        gradient = linalg.matmul(cotangent, tf.cast(c, self.dtype), transpose_b=True)
         return [linalg.sum_to_shape(gradient, tf.shape(self.matrix))]
 
     def rmatmul(self, r, exact=False):
@@ -104,7 +104,7 @@ class DenseFactor(Factor):
         return tf.reduce_sum(tf.square(self.matrix), axis=-1)
 
     def mix(self, matrix):
-        return DenseFactor(tf.matmul(self.matrix, tf.cast(matrix, self.dtype)))
+        return DenseFactor(linalg.matmul(self.matrix, tf.cast(matrix, self.dtype)))
 
     def scale_rows(self, weights):
         return DenseFactor(self.matrix * weights[..., tf.newaxis])
@@ -158,7 +158,7 @@ class ProductFactor(Factor):
         """features x mixed [..., F, C, K] without the row scale, [..., N, K]."""
         shape = tf.shape(mixed)
         flat = tf.reshape(mixed, tf.concat([shape[:-2], [self._channels * shape[-1]]], 0))
-        product = tf.matmul(self.features, flat)
+        product = linalg.matmul(self.features, flat)
         pixels, static = self.features.shape[-2], product.shape[:-2]
         shape = tf.concat([tf.shape(product)[:-2], [-1, shape[-1]]], 0)
         n = None if pixels is None else pixels * self._channels
@@ -168,7 +168,7 @@ class ProductFactor(Factor):
         return x if self.row_scale is None else x * self.row_scale[..., tf.newaxis]
 
     def _mixed(self, matrix):
-        return tf.einsum("...fcr,...rk->...fck", self.kernel, tf.cast(matrix, self.dtype))
+        return linalg.einsum("...fcr,...rk->...fck", self.kernel, tf.cast(matrix, self.dtype))
 
     def _moments(self, r, exact=False):
         """features^T r by channel, float64 [..., F, C, K], for r [..., N, K]."""
@@ -221,9 +221,9 @@ class ProductFactor(Factor):
         shape = tf.shape(mixed)
         flat = tf.reshape(mixed, tf.concat([shape[:-2], [shape[-2] * shape[-1]]], 0))
         scaled = self._scaled(cotangent)
-        to_features = tf.matmul(self._to_pixels(scaled), flat, transpose_b=True)
+        to_features = linalg.matmul(self._to_pixels(scaled), flat, transpose_b=True)
         moments = tf.cast(self._moments(scaled), self.dtype)
-        to_kernel = tf.einsum("...fck,...rk->...fcr", moments, c)
+        to_kernel = linalg.einsum("...fck,...rk->...fcr", moments, c)
         gradients = [to_features, to_kernel]
         if self.row_scale is not None:
             gradients.append(tf.reduce_sum(cotangent * self._times_features(mixed), axis=-1))
@@ -240,9 +240,9 @@ class ProductFactor(Factor):
         by_channel = []
         for c in range(self._channels):
             k = self.kernel[..., c, :]
-            metric = tf.matmul(k, k, transpose_b=True)
+            metric = linalg.matmul(k, k, transpose_b=True)
             by_channel.append(
-                tf.reduce_sum(tf.matmul(self.features, metric) * self.features, axis=-1)
+                tf.reduce_sum(linalg.matmul(self.features, metric) * self.features, axis=-1)
             )
         stacked = tf.stack(by_channel, axis=-1)
         squares = tf.reshape(stacked, tf.concat([tf.shape(stacked)[:-2], [-1]], 0))
@@ -259,7 +259,7 @@ class ProductFactor(Factor):
         pixel, channel = indices // self._channels, indices % self._channels
         features = tf.gather(self.features, pixel, axis=-2)
         kernel = tf.gather(self.kernel, channel, axis=-2)
-        rows = tf.einsum("...kf,...fkr->...kr", features, kernel)
+        rows = linalg.einsum("...kf,...fkr->...kr", features, kernel)
         if self.row_scale is not None:
             rows *= tf.gather(self.row_scale, indices, axis=-1)[..., tf.newaxis]
         return DenseFactor(rows)

@@ -296,7 +296,7 @@ class LowRankMultivariateNormal(
 
     def _covariance(self):
         matrix = self._factor().dense()
-        covariance = tf.matmul(matrix, matrix, transpose_b=True)
+        covariance = linalg.matmul(matrix, matrix, transpose_b=True)
         diagonal = tf.linalg.diag_part(covariance) + self._diag()[0]
         shape = tf.concat([self.batch_shape_tensor(), tf.tile(self.event_shape_tensor(), [2])], 0)
         diagonal = self._broadcast_event(diagonal)
