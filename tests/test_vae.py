@@ -246,6 +246,10 @@ def test_bad_arguments():
         make(constraints=[Constraint("colour", 1.0)])
     with pytest.raises(ValueError, match="constraints must name different quantities"):
         make(constraints=[Constraint("kl", 1.0), Constraint("kl", 2.0)])
+    with pytest.raises(ValueError, match=r"kl_target = -1 nats per image cannot be met"):
+        make(constraints=[Constraint("kl", -1.0)])
+    with pytest.raises(ValueError, match=r"entropy_target = -300.00 .* have at least -260.25"):
+        make(LowRankNormalHead(2, rank=3), [Constraint("entropy", -300.0)])
     with pytest.raises(ValueError, match="samples must be at least 1"):
         make(samples=0)
     encoder = keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(3)])

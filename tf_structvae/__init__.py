@@ -21,6 +21,8 @@ _MODULES = (
     "linalg",
     "losses",
     "networks",
+    "plots",
+    "targets",
     "training",
     "vae",
 )

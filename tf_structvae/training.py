@@ -21,6 +21,7 @@ from tf_structvae.layers import (
     NormalHead,
     StockLowRankNormalHead,
 )
+from tf_structvae.targets import check, entropy_floor
 from tf_structvae.vae import StructuredVAE
 
 STRATEGIES = ("none", "mirrored")
@@ -40,16 +41,11 @@ def build_strategy(name: str) -> tf.distribute.Strategy:
     return tf.distribute.MirroredStrategy([d.name for d in devices])
 
 
-def entropy_floor(image_shape: tuple[int, ...], epsilon: float) -> float:
-    """Entropy of N(mu, epsilon I), nats per image: what an entropy target cannot go below."""
-    return 0.5 * float(np.prod(image_shape)) * float(np.log(2 * np.pi * np.e * epsilon))
-
-
 def build_constraints(config: ConfigDict, image_shape: tuple[int, ...]) -> list[Constraint]:
     """The constraints of eq. 2.
 
     Raises:
-      ValueError: an entropy target that no P can reach.
+      ValueError: a target that no model can meet.
     """
     c = config.objective
 
@@ -70,12 +66,9 @@ def build_constraints(config: ConfigDict, image_shape: tuple[int, ...]) -> list[
         constraints.append(constraint("kl", c.kl_target, c.kl_start, c.kl_multiplier))
     floor = entropy_floor(image_shape, config.model.epsilon)
     target = c.entropy_target if c.entropy_budget is None else floor + c.entropy_budget
+    fixed = config.model.noise == "fixed"
+    check(c.kl_target, target if fixed else None, image_shape, config.model.epsilon)
     if target is not None:
-        if target < floor and config.model.noise == "fixed":
-            raise ValueError(
-                f"config.objective.entropy_target = {target:.2f} nats cannot be met: images "
-                f"{image_shape} with epsilon {config.model.epsilon:g} have at least {floor:.2f}."
-            )
         start = None if c.entropy_budget_start is None else floor + c.entropy_budget_start
         constraints.append(constraint("entropy", target, start))
     return constraints

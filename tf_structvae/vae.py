@@ -12,6 +12,7 @@ import tensorflow_probability as tfp
 
 from tf_structvae.constraints import Constraint
 from tf_structvae.distributions import LowRankMultivariateNormal
+from tf_structvae.targets import check
 
 tfd = tfp.distributions
 
@@ -102,10 +103,21 @@ class StructuredVAE(keras.Model):
         self.seed = seed
         self.image_shape = tuple(encoder.input_shape[1:])
         self.latent_dim = encoder.output_shape[-1] // 2
+        self._check_targets()
         self._means = {name: keras.metrics.Mean(name=name) for name in self._LOGGED}
         self._rank = getattr(self.head, "rank", 0)
         self._closed_form = getattr(self.head, "closed_form", False)
         self.built = True
+
+    def _check_targets(self):
+        head, targets = self.head, {c.name: c.target for c in self.constraints}
+        fixed = getattr(head, "noise", None) == "fixed"  # else D moves, and its entropy with it
+        check(
+            targets.get("kl"),
+            targets.get("entropy") if fixed else None,
+            self.image_shape,
+            getattr(head, "epsilon", 1.0),
+        )
 
     _LOGGED = (
         "loss",
