@@ -7,7 +7,7 @@ import pytest
 import scipy.linalg
 import tensorflow as tf
 
-from tf_structvae.evaluation import features, scores
+from tf_structvae.evaluation import features, frechet_scores
 from tf_structvae.evaluation.frechet import Gaussian, Moments, frechet_distance
 
 BUILT: dict[str, features.Extractor] = {}
@@ -313,26 +313,26 @@ def test_edge_features_see_pixel_noise_that_a_random_cnn_does_not():
     noise = np.random.default_rng(10).normal(0, 0.05, images.shape).astype(np.float32)
     seen = {}
     for name in features.NAMES:
-        seen[name] = scores.frechet([images], [images + noise], extractor(name)).relative
+        seen[name] = frechet_scores.frechet([images], [images + noise], extractor(name)).relative
     assert seen["vgg_edge5"] > 10 * seen["random_cnn"]
     assert seen["vgg_edge3"] > 10 * seen["random_cnn"]
 
 
 def test_frechet_equals_its_parts_and_is_relative_to_the_data():
     data, samples = shapes(7, 20, 32), 0.5 * shapes(8, 12, 32)
-    got = scores.frechet(np.split(data, 4), np.split(samples, [5]), "random_cnn")
+    got = frechet_scores.frechet(np.split(data, 4), np.split(samples, [5]), "random_cnn")
     f = [extractor("random_cnn")(x).astype(np.float64) for x in (data, samples)]
     a, b = (Gaussian(x.mean(0), np.cov(x, rowvar=False)) for x in f)
     assert got.distance == pytest.approx(frechet_distance(a, b), rel=1e-4)
     assert got.relative == pytest.approx(got.distance / np.var(f[0], 0, ddof=1).sum(), rel=1e-6)
-    assert scores.frechet([data], [data], extractor("random_cnn")).relative < 1e-6
+    assert frechet_scores.frechet([data], [data], extractor("random_cnn")).relative < 1e-6
 
 
 def test_frechet_reads_a_tf_data_pipeline():
     images = shapes(9, 6, 32)
     data = tf.data.Dataset.from_tensor_slices(images).batch(4)
-    got = scores.frechet(data, [images[:3]], "random_cnn")
-    expected = scores.frechet([images], [images[:3]], "random_cnn")
+    got = frechet_scores.frechet(data, [images[:3]], "random_cnn")
+    expected = frechet_scores.frechet([images], [images[:3]], "random_cnn")
     assert got.distance == pytest.approx(expected.distance, rel=1e-4)
 
 
@@ -342,21 +342,23 @@ def test_bootstrap_finds_the_spread_and_the_bias_of_the_distance():
     n, shift = 200, np.array([1.0, 0, 0, 0])
     pairs = [(rng.normal(size=(n, 4)), shift + rng.normal(size=(n, 4))) for _ in range(200)]
     fresh = [frechet_distance(*map(Moments.of, pair)) for pair in pairs]
-    found = [scores.bootstrap(*pair, resamples=50, seed=i) for i, pair in enumerate(pairs[:20])]
+    found = [
+        frechet_scores.bootstrap(*pair, resamples=50, seed=i) for i, pair in enumerate(pairs[:20])
+    ]
     # the spread of 200 draws is known to 5 %, the mean of 20 bootstraps of 50 to 3 %
     assert np.mean([b.error for b in found]) == pytest.approx(np.std(fresh), rel=0.25)
     # true bias 0.05; standard error of the mean over 200 draws 0.01, over 20 x 50 resamples 0.005
     bias = np.mean(fresh) - 1
     assert np.mean([b.bias for b in found]) == pytest.approx(bias, abs=0.04)
     assert found[0].value == fresh[0]
-    assert scores.bootstrap(*pairs[0], resamples=50, seed=0) == found[0]
-    assert scores.bootstrap(*pairs[0], resamples=50, seed=1) != found[0]
+    assert frechet_scores.bootstrap(*pairs[0], resamples=50, seed=0) == found[0]
+    assert frechet_scores.bootstrap(*pairs[0], resamples=50, seed=1) != found[0]
 
 
 def test_bootstrap_resamples_both_sets_whatever_their_sizes():
     rng = np.random.default_rng(12)
     x, point = rng.normal(size=(50, 2)), np.zeros([9, 2])
-    assert scores.bootstrap(x, point).error > 0
-    assert scores.bootstrap(point, x).error > 0
+    assert frechet_scores.bootstrap(x, point).error > 0
+    assert frechet_scores.bootstrap(point, x).error > 0
     with pytest.raises(ValueError, match="resamples must be at least 2"):
-        scores.bootstrap(x, x, resamples=1)
+        frechet_scores.bootstrap(x, x, resamples=1)

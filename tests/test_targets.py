@@ -268,7 +268,7 @@ def test_a_config_without_targets_has_no_constraints():
     assert build_constraints(c, (64, 64, 3)) == []
     for value in (float("nan"), -1.0):
         c.objective.kl_target = value
-        with pytest.raises(ValueError, match="kl_target = (nan|-1) nats"):
+        with pytest.raises(ValueError, match=r"kl_target = (nan|-1) nats"):
             build_constraints(c, (64, 64, 3))
 
 

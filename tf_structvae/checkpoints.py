@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +20,8 @@ class Checkpoints:
     The seed of every random number and the position in the data follow from the config and the
     step, so that this is all a run needs to go on as if it had never stopped.
 
-    `directory`/ckpt-STEP are the last few, `directory`/best/ckpt-STEP is the best.
+    `directory`/ckpt-STEP are the last few, `directory`/best/ckpt-STEP is the best and
+    `directory`/best/value.json how good it was.
     """
 
     def __init__(self, directory: str | Path, model: StructuredVAE, keep: int):
@@ -30,8 +33,7 @@ class Checkpoints:
         """
         self.directory = Path(directory)
         self._variables = [*model.variables, *model.optimizer.variables]
-        self._best = tf.Variable(-np.inf, dtype=tf.float64, name="best")
-        self._state = tf.train.Checkpoint(model=model, optimizer=model.optimizer, best=self._best)
+        self._state = tf.train.Checkpoint(model=model, optimizer=model.optimizer)
         self._keep = {"last": keep, "best": 1}
 
     def steps(self, which: str = "last") -> list[int]:
@@ -39,6 +41,11 @@ class Checkpoints:
         names = [p.name for p in self._folder(which).glob("ckpt-*.index")]
         found = [re.fullmatch(r"ckpt-(\d+)\.index", n) for n in names]
         return sorted(int(m[1]) for m in found if m)
+
+    def best_value(self) -> float:
+        """Of the best state; -inf if there is none."""
+        path = self._folder("best") / "value.json"
+        return json.loads(path.read_text()) if path.exists() else -math.inf
 
     def _folder(self, which: str) -> Path:
         if which not in ("last", "best"):
@@ -58,9 +65,9 @@ class Checkpoints:
                     f"the weight {v.path} is not finite after step {step}. {self._what_is_left()}"
                 )
         try:
-            if value is not None and value > float(self._best):
-                self._best.assign(value)
+            if value is not None and value > self.best_value():
                 self._write(step, "best")
+                (self._folder("best") / "value.json").write_text(json.dumps(value))
             self._write(step, "last")
         except (tf.errors.OpError, OSError) as error:
             raise OSError(

@@ -13,7 +13,7 @@ from tf_structvae.evaluation import heldout
 from tf_structvae.training import Experiment
 
 _COLUMNS = 8
-_NO_PIXEL_NOISE = "Samples are drawn as eq. 3 with omega_d = 0 (no pixel noise)."
+NO_PIXEL_NOISE = "Samples are drawn as eq. 3 with omega_d = 0 (no pixel noise)."
 
 
 def describe(experiment: Experiment) -> str:
@@ -58,7 +58,7 @@ def write_pictures(experiment: Experiment, pixel: tuple[int, int]) -> list[Path]
     shape = experiment.source.image_shape
     images = next(iter(experiment.evaluation_images("test")))[:_COLUMNS]
     structured = experiment.config.model.likelihood == "low_rank"
-    note = f"Covariance to pixel {pixel}. " + (_NO_PIXEL_NOISE if structured else "")
+    note = f"Covariance to pixel {pixel}. " + (NO_PIXEL_NOISE if structured else "")
     rows = [
         figures.Row("data", images.numpy()),
         *figures.observation_rows(experiment.exact_model(images), shape, pixel),

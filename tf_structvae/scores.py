@@ -11,8 +11,9 @@ import numpy as np
 import tensorflow as tf
 
 from tf_structvae import figures
-from tf_structvae.evaluation import generation, heldout
+from tf_structvae.evaluation import frechet_scores, generation, heldout
 from tf_structvae.evaluation.calibration import Calibration
+from tf_structvae.evaluation.frechet import Moments
 from tf_structvae.evaluation.heldout import Estimate
 from tf_structvae.training import Experiment
 
@@ -47,6 +48,30 @@ def prior_samples(experiment: Experiment, count: int, seed: int = 3, means: bool
         flat = p.mean() if means else figures.sample_picture(p, seed=[seed, start])
         parts.append(figures.to_images(flat, model.image_shape))
     return np.concatenate(parts)
+
+
+def data_moments(experiment: Experiment, features: str) -> Moments:
+    """Of the test images, to score several models of the same data against them."""
+    return frechet_scores.moments(experiment.evaluation_images("test"), features)
+
+
+def frechet(experiment: Experiment, data: Moments, features: str) -> dict[str, float]:
+    """Frechet distances of means and samples at draws of z from the prior, as Table 1.
+
+    Args:
+      experiment: a trained one.
+      data: from `data_moments`, on the same features.
+      features: one of `evaluation.features.NAMES`; not an FID.
+
+    Returns:
+      Distances as a part of the data's total variance.
+    """
+    found = {}
+    for kind in ("means", "samples"):
+        images = prior_samples(experiment, data.count, means=kind == "means")
+        moments = frechet_scores.moments([images.astype(np.float32)], features)
+        found[f"{features}_{kind}"] = frechet_scores.score(data, moments).relative
+    return found
 
 
 def write(scores: Scores, path: Path) -> None:

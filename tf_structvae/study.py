@@ -14,8 +14,13 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import NamedTuple
 
+import keras
 import numpy as np
+from matplotlib.figure import Figure
 from tqdm.auto import tqdm
+
+from tf_structvae import figures, report, scores
+from tf_structvae.training import Experiment
 
 
 class Run(NamedTuple):
@@ -97,10 +102,42 @@ def _train(run: Run, overrides: Sequence[str], cores: set[int]) -> None:
         (run.workdir / "failure.txt").write_text(found[0])
 
 
+def score_frechet(runs: Sequence[Run], features: str) -> None:
+    """Table 1's scores of all runs that ended well, each kept beside the run."""
+    data = None
+    todo = [r for r in runs if r.failure is None and not _frechet_file(r, features).exists()]
+    for run in tqdm(todo, desc=features, unit="run"):
+        experiment = Experiment.load(run.workdir)
+        data = data or scores.data_moments(experiment, features)
+        found = scores.frechet(experiment, data, features)
+        _frechet_file(run, features).write_text(json.dumps(found))
+        keras.backend.clear_session()
+
+
+def _frechet_file(run: Run, features: str) -> Path:
+    return run.workdir / f"frechet_{features}.json"
+
+
+def picture(runs: Sequence[Run], columns: int = 12) -> Figure:
+    """Means and samples of the first good run of each variant, at the same latents."""
+    rows = []
+    for variant in dict.fromkeys(r.variant for r in runs):
+        good = [r for r in runs if r.variant == variant and r.failure is None]
+        if good:
+            experiment = Experiment.load(good[0].workdir)
+            for label, images in report.prior_panels([experiment], columns):
+                rows.append(figures.Row(label.replace(": ", "\n"), images))
+            keras.backend.clear_session()
+    note = "Latents from the prior. " + report.NO_PIXEL_NOISE
+    return figures.sheet(rows, "Means and samples of each variant", note)
+
+
 def results(run: Run) -> dict[str, float]:
     """Held-out scores, and the means of the constrained quantities over the last epoch."""
     saved = json.loads((run.workdir / "scores.json").read_text())
     found = {k: v["value"] for k, v in saved["estimates"].items()}
+    for path in run.workdir.glob("frechet_*.json"):
+        found.update(json.loads(path.read_text()))
     with (run.workdir / "log.csv").open(newline="") as f:
         last = list(csv.DictReader(f))[-1]
     for name in ("kl", "entropy_above_floor", "entropy_multiplier"):

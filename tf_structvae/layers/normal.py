@@ -8,6 +8,8 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tf_structvae import linalg
+
 tfd = tfp.distributions
 
 NOISES = ("fixed", "learned", "per_pixel")
@@ -85,7 +87,7 @@ class NormalHead(keras.layers.Layer):
         return tf.reshape(maps, [tf.shape(maps)[0], n])
 
     def _loc(self, pixels):
-        return self._flat(tf.matmul(pixels, self.mean_kernel) + self.mean_bias)
+        return self._flat(linalg.matmul(pixels, self.mean_kernel) + self.mean_bias)
 
     def _variance(self, pixels):
         """[1] or [B, N]."""
@@ -94,7 +96,7 @@ class NormalHead(keras.layers.Layer):
         if self.noise == "learned":
             log_variance = tf.convert_to_tensor(self.log_variance)
         else:
-            log_variance = self._flat(tf.matmul(pixels, self.noise_kernel) + self.noise_bias)
+            log_variance = self._flat(linalg.matmul(pixels, self.noise_kernel) + self.noise_bias)
         return tf.exp(tf.maximum(log_variance, _LOG_VARIANCE_FLOOR))
 
     def compute_output_shape(self, input_shape):

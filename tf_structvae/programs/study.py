@@ -14,6 +14,9 @@ _STUDY = flags.DEFINE_string("study", "recipes", "One of the file's STUDIES.")
 _VARIANTS = flags.DEFINE_list("variants", None, "These variants instead of a whole study.")
 _SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds of each variant.")
 _JOBS = flags.DEFINE_integer("jobs", 2, "How many runs at a time.", lower_bound=1)
+_FEATURES = flags.DEFINE_list(
+    "features", ["vgg_edge5", "vgg_edge3"], "Features of the Frechet distances; empty for none."
+)
 _OUTPUT = flags.DEFINE_string("output", "runs/study", "Where runs, table and picture are kept.")
 _SET = flags.DEFINE_multi_string("set", [], "FIELD=VALUE, a change of the config of every run.")
 
@@ -60,7 +63,10 @@ def main() -> None:
     if not all(s.isdigit() for s in _SEEDS.value):
         raise ValueError(f"--seeds must be whole numbers, got {','.join(_SEEDS.value)!r}.")
     from tf_structvae import study
+    from tf_structvae.evaluation.features import extractor
 
+    for features in _FEATURES.value:
+        extractor(features)  # refused before anything is trained
     output = Path(_OUTPUT.value)
     runs = [
         study.Run(f"{_CONFIG.value}:{v}", v, int(s), output / f"{v}_{s}")
@@ -68,11 +74,16 @@ def main() -> None:
         for v in _variants()
     ]
     study.train_all(runs, _SET.value, _JOBS.value)
-    text = study.table(runs, COLUMNS)
+    columns = list(COLUMNS)
+    for features in _FEATURES.value:
+        study.score_frechet(runs, features)
+        columns += [f"{features}_means", f"{features}_samples"]
+    text = study.table(runs, columns)
     name = "variants" if _VARIANTS.value else _STUDY.value
+    study.picture(runs).savefig(output / f"{name}.png")
     (output / f"{name}.md").write_text(text + "\n")
     print(f"\nMean and standard deviation over {len(_SEEDS.value)} seeds:\n\n{text}\n")
-    print(f"table     {output / f'{name}.md'}")
+    print(f"table     {output / f'{name}.md'}\npicture   {output / f'{name}.png'}")
 
 
 def run() -> None:
