@@ -1,55 +1,285 @@
-"""One device and two give the same weights, multipliers and logs. In a process of its own, since
-logical devices must be made before anything else."""
+"""One device, two devices and two workers give the same weights, multipliers and logs. In processes
+of their own, since devices and workers must be made before anything else."""
 
 import json
+import os
+import shutil
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
-PROGRAM = """
+from tf_structvae import cluster, tf_config
+from tf_structvae.programs import local_workers
+from tf_structvae.programs.command import config_first
+
+SETUP = """
 import sys, json
 import tensorflow as tf
-cpu = tf.config.list_physical_devices("CPU")[0]
-tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 sys.path.insert(0, "tests")
 import keras, numpy as np
-from test_vae import images, make
+from test_vae import LATENT, SHAPE, images, make
+from tf_structvae import StructuredVAE, cluster, networks
 from tf_structvae.constraints import Constraint
-from tf_structvae.training import build_strategy
+from tf_structvae.layers import LowRankNormalHead
 
-def run(distribute, batch):
-    strategy = build_strategy(distribute)
+def normalized(norm, **options):
+    keras.utils.set_random_seed(0)
+    head = LowRankNormalHead(2, rank=2, epsilon=0.05, noise="learned", factor_initial=0.1)
+    return StructuredVAE(
+        networks.residual_encoder(SHAPE, LATENT, 4, [(4, 2)], norm=norm),
+        networks.residual_decoder(SHAPE, LATENT, head, [(4, 2)], 4, norm=norm),
+        **options,
+    )
+
+def run(strategy, batch, normalize=False):
     with strategy.scope():
-        model = make(
-            constraints=[Constraint("kl", 2.0, rate=0.5, damping=2.0)], samples=2, pretrain_steps=2
-        )
-        model.compile(keras.optimizers.Adam(0.01))
-    data = tf.data.Dataset.from_tensor_slices(images(5 * batch)).batch(batch)
-    logs = model.fit(data, epochs=1, verbose=0).history
+        constraint = Constraint("kl", 2.0, rate=0.5, damping=2.0)
+        options = {"constraints": [constraint], "samples": 2, "pretrain_steps": 2}
+        if normalize:
+            # Adam takes whole steps along a bias before a batch norm, where the gradient is 0.
+            model = normalized("sync_batch", **options)
+            model.compile(keras.optimizers.SGD(1e-4))
+        else:
+            model = make(**options)
+            model.compile(keras.optimizers.Adam(0.01))
+    data = tf.data.Dataset.from_tensor_slices(images(6 * batch + 1)).batch(batch)
+    training, validation = data.take(5), data.skip(5)
+    logs = model.fit(
+        cluster.distribute(strategy, training),
+        validation_data=cluster.distribute(strategy, validation),
+        epochs=1,
+        verbose=0,
+    ).history
     return (
         strategy.num_replicas_in_sync,
         {k: float(np.mean(v[-1])) for k, v in logs.items()},
         {v.path: np.asarray(v).tolist() for v in model.variables if "seed" not in v.path},
     )
-
-print(json.dumps([run("none", BATCH), run("mirrored", BATCH)]))
 """
 
+TWO_DEVICES = """
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+strategies = [cluster.build_strategy(name) for name in ("none", "mirrored")]
+print(json.dumps([[run(s, batch) for s in strategies] for batch in (8, 7)]))
+"""
 
-@pytest.mark.parametrize("batch", [8, 7])
-def test_two_devices_equal_one(batch):
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM.replace("BATCH", str(batch))],
-        capture_output=True,
-        text=True,
+# The chief trains alone after the two workers have.
+TWO_WORKERS = """
+strategy = cluster.build_strategy("multi_worker")
+cases = [(8,), (7, True)]
+two = [run(strategy, *case) for case in cases]
+assert cluster.gather(strategy, 3) == [3, 3]
+with cluster.chief_first(strategy):
+    if cluster.is_chief(strategy):
+        alone = tf.distribute.get_strategy()
+        print(json.dumps([(run(alone, *case), b) for case, b in zip(cases, two)]))
+"""
+
+LIMIT = 240  # seconds; a deadlock shall fail
+
+
+def start(*words):
+    program = subprocess.Popen(
+        [sys.executable, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    assert done.returncode == 0, done.stderr[-3000:]
-    one, two = json.loads(done.stdout.splitlines()[-1])
+    try:
+        output, errors = program.communicate(timeout=LIMIT)
+    finally:
+        program.terminate()  # local_workers ends its workers
+    return subprocess.CompletedProcess(words, program.returncode, output, errors)
+
+
+def on_workers(*words, options=()):
+    return start("bin/local_workers", "--workers=2", *options, "--", *words)
+
+
+def assert_same(one, two):
     assert (one[0], two[0]) == (1, 2)
     assert one[1].keys() == two[1].keys()
     for name in one[1]:
-        np.testing.assert_allclose(two[1][name], one[1][name], rtol=1e-4, atol=1e-5, err_msg=name)
+        np.testing.assert_allclose(two[1][name], one[1][name], rtol=1e-5, atol=1e-5, err_msg=name)
     for (path, a), b in zip(one[2].items(), two[2].values(), strict=True):
         np.testing.assert_allclose(b, a, atol=1e-5, err_msg=path)
+
+
+@pytest.mark.parametrize("kind", ["devices", "workers"])
+def test_two_equal_one(kind):
+    """Five steps, even and uneven, with batch norm, and a last validation batch of one image."""
+    if kind == "devices":
+        done = start("-c", SETUP + TWO_DEVICES)
+    else:
+        done = on_workers(sys.executable, "-c", SETUP + TWO_WORKERS)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for one, two in json.loads(done.stdout.splitlines()[-1]):
+        assert_same(one, two)
+
+
+TINY = """
+from tf_structvae import config
+
+def get_config():
+    c = config.default()
+    c.name = "tiny"
+    c.data.variant = "16x16_tiny"
+    c.model.latent_dim = 2
+    c.model.rank = 2
+    c.model.norm = "none"
+    c.model.encoder.stem = 2
+    c.model.encoder.stages = c.model.decoder.stages = ((2, 4),)
+    c.model.decoder.hidden = 2
+    c.objective.pretrain_steps = 1
+    c.train.steps, c.train.epoch_steps, c.train.batch_size = 4, 2, 5
+    c.train.warmup_steps = 0
+    c.evaluation.batch_size, c.evaluation.images = 8, 17
+    return c
+"""
+
+
+def test_only_the_chief_writes_and_resuming_changes_nothing(data_dir, tmp_path):
+    (tmp_path / "tiny.py").write_text(TINY)
+
+    def train(workdir, *options):
+        return on_workers(
+            "bin/train", f"--config={tmp_path / 'tiny.py'}", f"--config.data.dir={data_dir}",
+            f"--config.export_dir={tmp_path / 'models'}", "--distribute=multi_worker",
+            f"--workdir={workdir}", *options, options=[f"--logs={tmp_path / 'logs'}"],
+        )  # fmt: skip
+
+    whole = tmp_path / "whole"
+    done = train(whole)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "Last epoch" in done.stdout
+    assert "StartAbort" not in done.stderr
+    quiet = (tmp_path / "logs/worker1.log").read_text()
+    for word in ("picture", "training:", "step 2", "Last epoch", "tiny:"):
+        assert word not in quiet
+    assert [p.name for p in (tmp_path / "models/tiny").iterdir()] == ["1"]
+    assert len(list((whole / "tensorboard").iterdir())) == 1
+    assert len((whole / "log.csv").read_text().splitlines()) == 3
+    loaded = tf.saved_model.load(str(tmp_path / "models/tiny/1"))
+    assert loaded.sample(tf.constant([[1, 2]]))["images"].shape == (1, 16, 16, 3)
+
+    # as if it had been killed between the two checkpoints
+    parts = tmp_path / "parts"
+    shutil.copytree(whole, parts)
+    for path in (parts / "checkpoints").glob("ckpt-4.*"):
+        path.unlink()
+    (parts / "checkpoints/checkpoint").write_text('model_checkpoint_path: "ckpt-2"\n')
+    done = train(parts, "--resume")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "starting at step 2" in done.stdout
+    a, b = (tf.train.load_checkpoint(str(d / "checkpoints/ckpt-4")) for d in (whole, parts))
+    for name in a.get_variable_to_dtype_map():
+        if name.endswith("VARIABLE_VALUE"):
+            np.testing.assert_allclose(
+                b.get_tensor(name), a.get_tensor(name), rtol=1e-5, atol=1e-5, err_msg=name
+            )
+
+
+def index_of(code):
+    """A program for a worker that knows its index."""
+    index = "json.loads(os.environ['TF_CONFIG'])['task']['index']"
+    return f"import json, os, sys, time; i = {index}; {code}"
+
+
+def test_a_failing_worker_ends_the_others():
+    begin = time.monotonic()
+    code = index_of("print('because', 6 * 7) if i else time.sleep(600); sys.exit(5)")
+    done = on_workers(sys.executable, "-c", code)
+    assert done.returncode == 1
+    assert "worker 1 failed with status 5" in done.stderr
+    assert "because 42" in done.stderr
+    assert "worker 0" not in done.stderr
+    assert time.monotonic() - begin < 30
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_end_all_workers(number, tmp_path):
+    code = index_of(f"open(rf'{tmp_path}/{{os.getpid()}}', 'w').close(); time.sleep(600)")
+    program = subprocess.Popen(
+        [sys.executable, "bin/local_workers", "--", sys.executable, "-c", code],
+        stderr=subprocess.PIPE,
+    )
+    deadline = time.monotonic() + 60
+    while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    program.send_signal(number)
+    assert program.wait(30) == 130
+    for path in tmp_path.iterdir():
+        with pytest.raises(ProcessLookupError):
+            os.kill(int(path.name), 0)
+
+
+def test_local_workers_needs_a_program():
+    done = start("bin/local_workers")
+    assert done.returncode == 2
+    assert "which program?" in done.stderr
+
+
+def test_flags_after_dashes_are_the_programs():
+    words = ["local_workers", "--workers=2", "--", "bin/train", "--config", "a.py"]
+    assert config_first(words) == words
+
+
+def test_environments_name_one_cluster():
+    first, second = local_workers.environments(2)
+    a, b = json.loads(first["TF_CONFIG"]), json.loads(second["TF_CONFIG"])
+    assert a["cluster"] == b["cluster"]
+    assert (a["task"]["index"], b["task"]["index"]) == (0, 1)
+    for environment in (first, second):
+        tf_config.check(environment["TF_CONFIG"])
+        assert environment["PATH"].startswith(str(Path(sys.executable).parent))
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (None, "not set"),
+        ("", "not set"),
+        ("{", "not JSON"),
+        ("[1]", "field is missing"),
+        ('{"cluster": {"worker": ["a:1"]}}', "field is missing"),
+        (tf_config.of_worker([], 0), "list of"),
+        (tf_config.of_worker(["a"], 0), "list of"),
+        (tf_config.of_worker(["a:port"], 0), "list of"),
+        (tf_config.of_worker(["a:99999"], 0), "list of"),
+        (tf_config.of_worker(["a:1", "a:1"], 0), "same address"),
+        (tf_config.of_worker(["a:1", "b:1"], 2), "not one of 0 to 1"),
+        (tf_config.of_worker(["a:1"], "0"), "not one of 0 to 0"),
+        (tf_config.of_worker(["a:1"], 0).replace('"type": "worker"', '"type": "ps"'), "type"),
+        ('{"cluster": {"worker": ["a:1"], "ps": ["b:1"]}, "task": {"type": "worker", "index": 0}}',
+         "type"),
+    ],
+)  # fmt: skip
+def test_tf_config_errors_say_what_it_must_look_like(text, reason, monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    if text is not None:
+        monkeypatch.setenv("TF_CONFIG", text)
+    with pytest.raises(ValueError, match=reason) as error:
+        cluster.build_strategy("multi_worker")
+    assert '{"cluster": {"worker": ["host0:2222", "host1:2222"]}' in str(error.value)
+
+
+def test_unknown_strategy():
+    with pytest.raises(ValueError, match="distribute must be one of"):
+        cluster.build_strategy("magic")
+
+
+@pytest.mark.parametrize("size", [8, 7, 3, 1])
+def test_split_deals_out_each_batch_in_order(size):
+    batches = tf.data.Dataset.range(2 * size).batch(size)
+    first = list(cluster.split(batches, range(0, 2), 4).as_numpy_iterator())
+    second = list(cluster.split(batches, range(2, 4), 4).as_numpy_iterator())
+    assert len(first) == len(second) == 4
+    for i, whole in enumerate(batches.as_numpy_iterator()):
+        parts = [*first[2 * i : 2 * i + 2], *second[2 * i : 2 * i + 2]]
+        np.testing.assert_array_equal(np.concatenate(parts), whole)
+        assert max(map(len, parts)) - min(map(len, parts)) <= 1
+    assert int(cluster.split(batches, range(1, 2), 4).cardinality()) == 2

@@ -17,7 +17,7 @@ from tf_structvae.evaluation.calibration import calibration
 
 
 def _steps(callback: keras.callbacks.Callback) -> int:
-    return int(callback.model.optimizer.iterations)
+    return int(callback.model.optimizer.iterations.numpy())
 
 
 def _scalars(logs: dict | None) -> dict[str, float]:

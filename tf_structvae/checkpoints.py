@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -60,7 +61,9 @@ class Checkpoints:
           OSError: it cannot be written; those before stay as they are.
         """
         for v in self._variables:
-            if v.dtype.startswith("float") and not np.isfinite(np.sum(v, dtype=np.float64)):
+            if v.dtype.startswith("float") and not np.all(
+                np.isfinite(keras.ops.convert_to_numpy(v))
+            ):
                 raise FloatingPointError(
                     f"the weight {v.path} is not finite after step {step}. {self._what_is_left()}"
                 )

@@ -24,9 +24,20 @@ def _normalize(x, kind: str, name: str):
     return x
 
 
-def _conv(x, filters: int, size: int, stride: int, name: str):
+def _conv(x, filters: int, size: int, stride: int, name: str, norm: str = "none"):
+    """A convolution; without a bias where batch normalisation would take it away again.
+
+    The gradient of such a bias is rounding noise, along which Adam takes full steps: runs on
+    unlike machines would part.
+    """
     return keras.layers.Conv2D(
-        filters, size, stride, padding="same", kernel_initializer="he_normal", name=name
+        filters,
+        size,
+        stride,
+        padding="same",
+        use_bias=norm not in ("batch", "sync_batch"),
+        kernel_initializer="he_normal",
+        name=name,
     )(x)
 
 
@@ -39,9 +50,9 @@ def _residual(x, filters: int, resample: Callable, stride: int, norm: str, activ
     skip = x
     if stride != 1 or x.shape[-1] != filters:
         skip = _conv(x, filters, 1, stride, f"{name}_skip")
-    y = _conv(x, filters, 3, stride, f"{name}_conv1")
+    y = _conv(x, filters, 3, stride, f"{name}_conv1", norm)
     y = keras.layers.Activation(activation)(_normalize(y, norm, f"{name}_norm1"))
-    y = _conv(resample(y, f"{name}_main"), filters, 3, 1, f"{name}_conv2")
+    y = _conv(resample(y, f"{name}_main"), filters, 3, 1, f"{name}_conv2", norm)
     y = _normalize(y, norm, f"{name}_norm2")
     y = keras.layers.add([y, resample(skip, f"{name}_skip")])
     return keras.layers.Activation(activation, name=name)(y)
@@ -104,7 +115,7 @@ def residual_encoder(
     """
     image = keras.Input(image_shape, name="image")
     x = keras.layers.Activation(activation)(
-        _normalize(_conv(image, stem, 3, 1, "stem"), norm, "stem_norm")
+        _normalize(_conv(image, stem, 3, 1, "stem", norm), norm, "stem_norm")
     )
     for i, (filters, stride) in enumerate(stages):
         x = _residual(x, filters, _same, stride, norm, activation, f"stage{i}")
@@ -160,7 +171,7 @@ def residual_decoder(
     x = keras.layers.Dense(low[0] * low[1] * first, name="project")(latent)
     x = keras.layers.Reshape((*low, first))(x)
     if first != hidden:
-        x = _conv(x, hidden, 1, 1, "hidden")
+        x = _conv(x, hidden, 1, 1, "hidden", norm)
     x = keras.layers.Activation(activation)(_normalize(x, norm, "project_norm"))
     for i in reversed(range(len(stages))):
         filters, stride = stages[i]

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from ml_collections import ConfigDict
 
-from tf_structvae import callbacks, datasets, networks, workdir
+from tf_structvae import callbacks, cluster, datasets, networks, workdir
 from tf_structvae import config as config_lib
 from tf_structvae.checkpoints import Checkpoints
 from tf_structvae.constraints import Constraint
@@ -23,22 +23,6 @@ from tf_structvae.layers import (
 )
 from tf_structvae.targets import check, entropy_floor
 from tf_structvae.vae import StructuredVAE
-
-STRATEGIES = ("none", "mirrored")
-
-
-def build_strategy(name: str) -> tf.distribute.Strategy:
-    """ "none": one device; "mirrored": all devices of this machine, by MirroredStrategy.
-
-    Raises:
-      ValueError: an unknown name.
-    """
-    if name not in STRATEGIES:
-        raise ValueError(f"distribute must be one of {STRATEGIES}, got {name!r}.")
-    if name == "none":
-        return tf.distribute.get_strategy()
-    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-    return tf.distribute.MirroredStrategy([d.name for d in devices])
 
 
 def build_constraints(config: ConfigDict, image_shape: tuple[int, ...]) -> list[Constraint]:
@@ -169,15 +153,22 @@ class Experiment:
         Args:
           config: see `tf_structvae.config`.
           directory: where the run is kept, `workdir`.
-          distribute: one of `STRATEGIES`.
+          distribute: one of `cluster.STRATEGIES`.
         """
         config_lib.validate(config)
+        self.strategy = cluster.build_strategy(distribute)  # before TensorFlow does anything else
         self.config = config
         self.workdir = Path(directory)
-        self.source = datasets.prepare(*self._data("train"))
-        keras.utils.set_random_seed(config.seed)  # after TFDS, which draws names from `random`
+        if config.train.batch_size < self.strategy.num_replicas_in_sync:
+            raise ValueError(
+                f"config.train.batch_size = {config.train.batch_size} is less than one image for "
+                f"each of {self.strategy.num_replicas_in_sync} replicas."
+            )
         keras.config.set_dtype_policy(config.train.precision)
-        with build_strategy(distribute).scope():
+        with cluster.chief_first(self.strategy):
+            self.source = datasets.prepare(*self._data("train"))
+        keras.utils.set_random_seed(config.seed)  # after TFDS, which draws names from `random`
+        with self.strategy.scope():
             self.model = build_model(config, self.source.image_shape)
             self.model.compile(build_optimizer(config), jit_compile=config.train.jit)
             self.model.optimizer.build(self.model.trainable_variables)
@@ -244,9 +235,14 @@ class Experiment:
         return exact
 
     @property
+    def is_chief(self) -> bool:
+        """Whether this process writes: always, but for workers other than the first."""
+        return cluster.is_chief(self.strategy)
+
+    @property
     def step(self) -> int:
         """How many steps the model has been trained."""
-        return int(self.model.optimizer.iterations)
+        return int(self.model.optimizer.iterations.numpy())
 
     def evaluation_images(self, split: str) -> tf.data.Dataset:
         """Batches of the first `config.evaluation.images` images of a split."""
@@ -255,10 +251,23 @@ class Experiment:
         return pipeline.evaluation_batches(examples.take(e.images), e.batch_size)
 
     def start(self, resume: bool = False, allow_changes: bool = False) -> None:
-        """Takes possession of the work directory; see `workdir.check`."""
+        """Takes possession of the work directory; see `workdir.check`.
+
+        Raises:
+          ValueError: the workers do not share the directory.
+        """
         workdir.check(self.workdir, self.config, resume, allow_changes)
+        found = self.checkpoints.restore() if resume else None
+        steps = cluster.gather(self.strategy, self.step)
+        if len(set(steps)) > 1:
+            raise ValueError(
+                f"the workers would start at different steps, {steps}: "
+                f"workdir {self.workdir} must be one directory that all of them see."
+            )
+        if not self.is_chief:
+            return
         workdir.write_config(self.workdir, self.config)
-        if resume and self.checkpoints.restore() is None:
+        if resume and found is None:
             print(f"No checkpoint in {self.workdir} yet: starting at step 0.")
 
     def _batch(self, step: int) -> str:
@@ -291,20 +300,23 @@ class Experiment:
             flip=self.config.data.flip,
         )
         validation = self.evaluation_images("validation")
-        history = self.model.fit(
-            data,
-            initial_epoch=self.step // t.epoch_steps,
-            epochs=epochs,
-            steps_per_epoch=epoch_steps,
-            validation_data=validation,
-            callbacks=[
-                callbacks.StopOnNonFinite(self._batch),
+        used: list[keras.callbacks.Callback] = [callbacks.StopOnNonFinite(self._batch)]
+        if self.is_chief:
+            used += [
                 callbacks.ProgressBar(t.steps, self.step),
                 callbacks.CalibrationLog(validation.take(-(-256 // e.batch_size))),
                 callbacks.CsvLog(self.workdir / "log.csv"),
                 callbacks.TensorBoardLog(self.workdir / "tensorboard", validation),
                 callbacks.SaveCheckpoint(self.checkpoints),
-            ],
+            ]
+        history = self.model.fit(
+            cluster.distribute(self.strategy, data),
+            initial_epoch=self.step // t.epoch_steps,
+            epochs=epochs,
+            steps_per_epoch=epoch_steps,
+            validation_data=cluster.distribute(self.strategy, validation),
+            callbacks=used,
+            shuffle=False,  # the batches are
             verbose=0,
         ).history
         return {k: float(np.mean(v[-1])) for k, v in history.items()}

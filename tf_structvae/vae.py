@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tf_structvae import replicas
 from tf_structvae.constraints import Constraint
 from tf_structvae.distributions import LowRankMultivariateNormal
 from tf_structvae.targets import check
@@ -104,7 +105,8 @@ class StructuredVAE(keras.Model):
         self.image_shape = tuple(encoder.input_shape[1:])
         self.latent_dim = encoder.output_shape[-1] // 2
         self._check_targets()
-        self._means = {name: keras.metrics.Mean(name=name) for name in self._LOGGED}
+        replicas.check_variables(*(c.multiplier for c in constraints))
+        self._means = {name: replicas.GlobalMean(name=name) for name in self._LOGGED}
         self._rank = getattr(self.head, "rank", 0)
         self._closed_form = getattr(self.head, "closed_form", False)
         self.built = True
@@ -192,18 +194,28 @@ class StructuredVAE(keras.Model):
 
     def _forward(self, images, seed, training):
         """KL divergence [B] and observation of a batch of images, with noise from `seed`."""
+        batch = tf.shape(images)[0]
+        noise = replicas.noise_of_global_batch(self.samples, batch, self.latent_dim, seed)
+        several = tf.distribute.get_strategy().num_replicas_in_sync > 1
+        if several:
+            # A replica may have no image, which some convolutions cannot stand: it gets one.
+            spare = tf.maximum(1 - batch, 0)
+            images = tf.pad(images, [[0, spare], [0, 0], [0, 0], [0, 0]])
+            noise = tf.pad(noise, [[0, 0], [0, spare], [0, 0]])
         posterior = self.encode(images, training)
-        noise = _noise_of_global_batch(self.samples, posterior.loc, seed)
         latents = posterior.loc + posterior.stddev() * noise
         kl = posterior.kl_divergence(tfd.MultivariateNormalDiag(tf.zeros([self.latent_dim])))
-        return kl, self.observe(images, latents, training)
+        observation = self.observe(images, latents, training)
+        if several:
+            kl, observation = tf.nest.map_structure(lambda v: v[:batch], (kl, observation))
+        return kl, observation
 
     def _lagrangian(self, log_prob, quantities, active):
         """Eq. 2 for each image, [B], and the global mean of each constrained quantity."""
         loss = -log_prob
         if "kl" not in [c.name for c in self.constraints]:
             loss += quantities["kl"]
-        values = {c.name: _global_mean(quantities[c.name]) for c in self.constraints}
+        values = {c.name: replicas.global_mean(quantities[c.name]) for c in self.constraints}
         for c in self.constraints:
             loss += active[c.name] * c.coefficient(values[c.name]) * c.gap(quantities[c.name])
         return loss, values
@@ -242,10 +254,11 @@ class StructuredVAE(keras.Model):
             "entropy_above_floor": observation.entropy_above_floor,
             "noise_square": tf.linalg.trace(observation.noise_moment) / max(self._rank, 1),
         }
-        count = _global_sum(tf.cast(tf.shape(images)[0], tf.float32))
-        for name, value in updates.items():
-            # the same on every replica, since Keras averages over replicas of unlike batches
-            self._means[name].update_state(_global_mean(value), sample_weight=count)
+        count = replicas.global_sum(tf.cast(tf.shape(images)[0], tf.float32))
+        # the same on every replica, since Keras averages over replicas of unlike batches
+        means = replicas.global_mean(tf.stack(list(updates.values()), axis=-1))
+        for name, mean in zip(updates, tf.unstack(means), strict=True):
+            self._means[name].update_state(mean, sample_weight=count)
         return tf.reduce_sum(per_image) / count, values, active, observation
 
     def train_step(self, data):
@@ -264,7 +277,10 @@ class StructuredVAE(keras.Model):
         if self._closed_form:
             rate = self.mixing_rate(step) if callable(self.mixing_rate) else self.mixing_rate
             rate = tf.where(pretraining, 0.0, rate)
-            moments = _global_mean(observation.noise_mean), _global_mean(observation.noise_moment)
+            moments = (
+                replicas.global_mean(observation.noise_mean),
+                replicas.global_mean(observation.noise_moment),
+            )
             self.head.match_noise(*moments, rate)
         return self._logs()
 
@@ -290,6 +306,9 @@ class StructuredVAE(keras.Model):
         logs = self.get_metrics_result()
         for c in self.constraints:
             logs[f"{c.name}_multiplier"] = tf.convert_to_tensor(c.multiplier)
+        if isinstance(self.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy):
+            # Keras averages over workers along axis 0 there (its issue 20585).
+            logs = {name: tf.reshape(value, [1]) for name, value in logs.items()}
         return logs
 
     # --- Saving -------------------------------------------------------------------------------
@@ -319,33 +338,3 @@ class StructuredVAE(keras.Model):
         config["constraints"] = [deserialize(c) for c in config["constraints"]]
         config["mixing_rate"] = deserialize(config["mixing_rate"])
         return cls(**config)
-
-
-def _noise_of_global_batch(samples, like, seed):
-    """Normal noise [samples, B, L] that belongs to an image's place in the global batch.
-
-    So the same images get the same noise on one device and on several.
-    """
-    batch, size = tf.shape(like)[0], tf.shape(like)[1]
-    context = tf.distribute.get_replica_context()
-    if context is None or context.num_replicas_in_sync == 1:
-        return tf.random.stateless_normal([samples, batch, size], seed)
-    batches = context.all_gather(batch[tf.newaxis], axis=0)
-    offset = tf.cumsum(batches, exclusive=True)[context.replica_id_in_sync_group]
-    noise = tf.random.stateless_normal([samples, tf.reduce_sum(batches), size], seed)
-    return noise[:, offset : offset + batch]
-
-
-def _global_sum(x):
-    """The sum over replicas of a tensor, a constant for the gradient."""
-    x = tf.stop_gradient(x)
-    context = tf.distribute.get_replica_context()
-    if context is not None and context.num_replicas_in_sync > 1:
-        return context.all_reduce(tf.distribute.ReduceOp.SUM, x)
-    return x
-
-
-def _global_mean(x):
-    """The mean over the first axis of the global batch, a constant for the gradient."""
-    count = tf.cast(tf.shape(x)[0], x.dtype)
-    return _global_sum(tf.reduce_sum(x, 0)) / _global_sum(count)

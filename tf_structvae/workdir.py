@@ -37,13 +37,11 @@ def check(
             lines = [f"  {k}: {a!r} -> {b!r}" for k, a, b in changes]
             advice = "give --allow_changes to go on all the same."
             raise ValueError("\n".join([f"{saved} differs from this config:", *lines, advice]))
-    new = not workdir.exists()
+    # in what exists of the path, so that several workers may ask at once
+    found = next(p for p in (workdir, *workdir.absolute().parents) if p.exists())
     try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=workdir) as f:
+        with tempfile.TemporaryFile(dir=found) as f:
             f.write(b"\0" * 4096)
-        if new:
-            workdir.rmdir()
     except OSError as error:
         raise OSError(f"workdir {workdir} cannot be written: {error}") from error
 

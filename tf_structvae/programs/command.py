@@ -18,6 +18,8 @@ def fail(message: object) -> None:
 def config_first(argv: list[str]) -> list[str]:
     """Moves --config before its overrides, where ml_collections wants it."""
     for i, word in enumerate(argv):
+        if word == "--":
+            break
         if word in ("--config", "-config"):
             return [argv[0], *argv[i : i + 2], *argv[1:i], *argv[i + 2 :]]
         if word.startswith(("--config=", "-config=")):
@@ -25,8 +27,13 @@ def config_first(argv: list[str]) -> list[str]:
     return argv
 
 
-def run(main: Callable[[], None]) -> None:
-    """Runs an absl program without positional arguments; a user's errors end it by `fail`."""
+def run(main: Callable[..., None], words: bool = False) -> None:
+    """Runs an absl program; a user's errors end it by `fail`.
+
+    Args:
+      main: takes the words that are no flags, if there may be any, and else nothing.
+      words: whether there may be any.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from absl import app, flags, logging
 
@@ -37,13 +44,13 @@ def run(main: Callable[[], None]) -> None:
             rest = flags.FLAGS(argv)
         except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
             fail(f"{error.args[0] if error.args else error}\nTry --help.")
-        if len(rest) > 1:
+        if len(rest) > 1 and not words:
             fail(f"unexpected argument {rest[1]!r}. Try --help.")
         return rest
 
-    def guarded(_: list[str]) -> None:
+    def guarded(argv: list[str]) -> None:
         try:
-            main()
+            main(*([argv[1:]] if words else []))
         except USER_ERRORS as error:
             if os.environ.get("STRUCTVAE_TRACEBACK"):
                 raise

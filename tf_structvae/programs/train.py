@@ -16,7 +16,10 @@ _ALLOW_CHANGES = flags.DEFINE_bool(
     "allow_changes", False, "Resume although the config differs from that of the run."
 )
 _DISTRIBUTE = flags.DEFINE_enum(
-    "distribute", "none", ["none", "mirrored"], "On one device, or on all of this machine."
+    "distribute",
+    "none",
+    ["none", "mirrored", "multi_worker"],
+    "On one device, on all of this machine, or on the workers in TF_CONFIG.",
 )
 _PIXEL = flags.DEFINE_list(
     "pixel", None, "ROW,COLUMN of the pixel whose covariances are drawn; default the centre."
@@ -33,19 +36,31 @@ def main() -> None:
 
     directory = _WORKDIR.value or f"runs/{config.name}"
     workdir.check(directory, config, _RESUME.value, _ALLOW_CHANGES.value)
-    from tf_structvae import report, scores
-    from tf_structvae.export import export, next_version
+    from tf_structvae import cluster, report
     from tf_structvae.training import Experiment
 
     experiment = Experiment(config, directory, _DISTRIBUTE.value)
     experiment.start(_RESUME.value, _ALLOW_CHANGES.value)
     pixel = report.parse_pixel(_PIXEL.value, experiment.source.image_shape)
-    print(experiment.summary())
-    logs = experiment.train()
+    if experiment.is_chief:
+        print(experiment.summary())
+    with cluster.losses_named(experiment.strategy):
+        logs = experiment.train()
+    # The others wait for the chief: it takes a worker that leaves for one that crashed.
+    with cluster.chief_first(experiment.strategy):
+        if experiment.is_chief:
+            _finish(experiment, logs, pixel)
+
+
+def _finish(experiment, logs: dict[str, float], pixel: tuple[int, int]) -> None:
+    """Scores, pictures and the exported model of a trained experiment."""
+    from tf_structvae import report, scores
+    from tf_structvae.export import export, next_version
+
+    config, w = experiment.config, experiment.workdir
     print(f"\nLast epoch, nats per image: {experiment.targets(logs)}")
     print(f"\nHeld-out:\n{scores.table({config.name: report.write_scores(experiment)})}\n")
     pictures = report.write_pictures(experiment, pixel)
-    w = experiment.workdir
     if config.export_dir:
         directory = Path(config.export_dir) / config.name
         if logs or next_version(directory) == 1:

@@ -1,0 +1,137 @@
+"""Where a model trains: on one device, on all of this machine, or on several machines.
+
+With several machines every worker runs the same program. Worker 0, the chief, is the only one that
+writes to the work directory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+import tensorflow as tf
+
+from tf_structvae import tf_config
+
+STRATEGIES = ("none", "mirrored", "multi_worker")
+
+
+def build_strategy(name: str) -> tf.distribute.Strategy:
+    """How to train.
+
+    "none": on one device;
+    "mirrored": on all devices of this machine, by MirroredStrategy;
+    "multi_worker": on all devices of the workers in TF_CONFIG, by MultiWorkerMirroredStrategy;
+      comes back when all workers are there, and must be built before any other TensorFlow object.
+
+    Raises:
+      ValueError: an unknown name, or a TF_CONFIG that names no cluster.
+    """
+    if name not in STRATEGIES:
+        raise ValueError(f"distribute must be one of {STRATEGIES}, got {name!r}.")
+    if name == "none":
+        return tf.distribute.get_strategy()
+    if name == "multi_worker":
+        tf_config.check(os.environ.get("TF_CONFIG"))
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    return tf.distribute.MirroredStrategy([d.name for d in devices])
+
+
+def _workers(strategy: tf.distribute.Strategy) -> tuple[int, int]:
+    """(index of this worker, number of workers)."""
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return 0, 1
+    resolver = strategy.cluster_resolver
+    return resolver.task_id, resolver.cluster_spec().num_tasks("worker")
+
+
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this process is the one that writes."""
+    return _workers(strategy)[0] == 0
+
+
+def gather(strategy: tf.distribute.Strategy, value: int) -> list[int]:
+    """`value` of every replica, in their order; waits for all workers."""
+    if _workers(strategy)[1] == 1:
+        return [value]
+
+    @tf.function(autograph=False)
+    def values():
+        return strategy.gather(strategy.run(lambda: tf.constant([value])), axis=0)
+
+    return values().numpy().tolist()
+
+
+@contextlib.contextmanager
+def chief_first(strategy: tf.distribute.Strategy) -> Iterator[None]:
+    """Runs the body on the chief, then on the other workers.
+
+    Raises:
+      ConnectionError: on the others, if the body raised an exception on the chief.
+    """
+    if not is_chief(strategy):
+        if not all(gather(strategy, 1)):
+            raise ConnectionError("worker 0 failed; its messages say why.")
+        yield
+        return
+    try:
+        yield
+    except Exception:
+        gather(strategy, 0)
+        raise
+    gather(strategy, 1)
+
+
+@contextlib.contextmanager
+def losses_named(strategy: tf.distribute.Strategy) -> Iterator[None]:
+    """Turns TensorFlow's error about a worker that is gone into one line.
+
+    Raises:
+      ConnectionError: another worker is gone.
+    """
+    try:
+        yield
+    except tf.errors.UnavailableError as error:
+        if _workers(strategy)[1] == 1:
+            raise
+        raise ConnectionError(
+            "another worker is gone; its own messages say why. Start all of them again with "
+            "--resume to go on from the last checkpoint."
+        ) from error
+
+
+def split(batches: tf.data.Dataset, replicas: range, total: int) -> tf.data.Dataset:
+    """The parts of each batch that belong to `replicas`, one after another.
+
+    Replica r of `total` has the images from ceil(B r / total) to ceil(B (r + 1) / total) of a batch
+    of B; none, if there are fewer images than replicas.
+    """
+
+    def part(batch, r):
+        size = tf.shape(batch, tf.int64)[0]
+        first, end = (size * r + total - 1) // total, (size * (r + 1) + total - 1) // total
+        return batch[first:end]
+
+    if len(replicas) == 1:  # keeps the number of batches known
+        return batches.map(lambda batch: part(batch, replicas.start))
+    numbers = tf.data.Dataset.range(replicas.start, replicas.stop)
+    return batches.flat_map(lambda batch: numbers.map(lambda r: part(batch, r)))
+
+
+def distribute(strategy: tf.distribute.Strategy, batches: tf.data.Dataset):
+    """Global batches -> what `fit` takes, every worker with its part of the same batch.
+
+    All workers read all images and keep their own, so that batches depend on the seed alone. With
+    one worker it is `fit` that splits batches.
+    """
+    if _workers(strategy)[1] == 1:
+        return batches
+
+    def of_this_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        local = context.num_replicas_in_sync // context.num_input_pipelines
+        first = local * context.input_pipeline_id
+        return split(batches, range(first, first + local), context.num_replicas_in_sync)
+
+    return strategy.distribute_datasets_from_function(of_this_worker)

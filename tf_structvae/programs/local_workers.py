@@ -1,0 +1,121 @@
+"""Runs a program as several workers on this machine: what several hosts would do, on one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from absl import flags
+
+from tf_structvae import tf_config
+from tf_structvae.programs import command
+
+_WORKERS = flags.DEFINE_integer("workers", 2, "How many.", lower_bound=1)
+_LOGS = flags.DEFINE_string(
+    "logs", None, "Directory for the output of the workers after the first; default: not kept."
+)
+# Seconds for the others to fail by themselves after the first (which may only have lost touch with
+# the one that is to blame), and to end when they are told to.
+_TO_FAIL, _TO_END = 2.0, 10.0
+
+
+def free_addresses(count: int) -> list[str]:
+    """Addresses on the loopback interface that nobody listens at."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for s in sockets:
+            s.bind(("127.0.0.1", 0))
+        return [f"127.0.0.1:{s.getsockname()[1]}" for s in sockets]
+
+
+def environments(workers: int) -> list[dict[str, str]]:
+    """The environment of each worker: TF_CONFIG, and its share of the CPU's threads."""
+    threads = str(max(1, (os.cpu_count() or 1) // workers))
+    addresses = free_addresses(workers)
+    # `#!/usr/bin/env python3` shall find this Python
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
+    shared = {"OMP_NUM_THREADS": threads, "TF_NUM_INTRAOP_THREADS": threads, **os.environ}
+    return [
+        {**shared, "PATH": path, "TF_CONFIG": tf_config.of_worker(addresses, i)}
+        for i in range(workers)
+    ]
+
+
+@contextlib.contextmanager
+def _processes(words: list[str], logs: Path) -> Iterator[list[subprocess.Popen]]:
+    """Starts the workers, the first on this terminal; ends those that are left at the end."""
+    started: list[subprocess.Popen] = []
+    with contextlib.ExitStack() as stack:
+        try:
+            for i, environment in enumerate(environments(_WORKERS.value)):
+                log = stack.enter_context((logs / f"worker{i}.log").open("wb")) if i else None
+                # in sessions of their own: Ctrl-C reaches them through `_end` alone
+                started.append(
+                    subprocess.Popen(
+                        words,
+                        env=environment,
+                        stdin=subprocess.DEVNULL,
+                        stdout=log,
+                        stderr=subprocess.STDOUT if log else None,
+                        start_new_session=True,
+                    )
+                )
+            yield started
+        finally:
+            _end(started)
+
+
+def _end(processes: list[subprocess.Popen]) -> None:
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        left = [p for p in processes if p.poll() is None]
+        for p in left:
+            os.killpg(p.pid, number)
+        deadline = time.monotonic() + _TO_END
+        for p in left:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                p.wait(max(0.0, deadline - time.monotonic()))
+
+
+def _wait(processes: list[subprocess.Popen]) -> list[int]:
+    """Numbers of the workers that failed by themselves; none if all ended well."""
+    deadline = None
+    while True:
+        states = [p.poll() for p in processes]
+        failed = [i for i, state in enumerate(states) if state]
+        now = time.monotonic()
+        if failed and deadline is None:
+            deadline = now + _TO_FAIL
+        if None not in states or (deadline and now > deadline):
+            return failed
+        time.sleep(0.1)
+
+
+def main(words: list[str]) -> None:
+    if not words:
+        raise ValueError("which program? bin/local_workers --workers=2 -- bin/train ...")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with contextlib.ExitStack() as stack:
+        logs = Path(_LOGS.value or stack.enter_context(tempfile.TemporaryDirectory()))
+        logs.mkdir(parents=True, exist_ok=True)
+        with _processes(words, logs) as processes:
+            failed = _wait(processes)
+        for i in failed:
+            status = processes[i].returncode
+            print(f"\nworker {i} failed with status {status}.", file=sys.stderr)
+            if i:
+                tail = (logs / f"worker{i}.log").read_text(errors="replace").splitlines()[-30:]
+                print("\n".join(tail), file=sys.stderr)
+        if failed:
+            sys.exit(1)
+
+
+def run() -> None:
+    command.run(main, words=True)
