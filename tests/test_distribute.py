@@ -67,7 +67,7 @@ TWO_DEVICES = """
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 strategies = [cluster.build_strategy(name) for name in ("none", "mirrored")]
-print(json.dumps([[run(s, batch) for s in strategies] for batch in (8, 7)]))
+print(json.dumps([[run(s, batch) for s in strategies] for batch in (7,)]))
 """
 
 # The chief trains alone after the two workers have.

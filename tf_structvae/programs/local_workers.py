@@ -23,8 +23,8 @@ _LOGS = flags.DEFINE_string(
     "logs", None, "Directory for the output of the workers after the first; default: not kept."
 )
 # Seconds for the others to fail by themselves after the first (which may only have lost touch with
-# the one that is to blame), and to end when they are told to.
-_TO_FAIL, _TO_END = 2.0, 10.0
+# the one that is to blame), and to end when told to (TensorFlow keeps SIGTERM to itself).
+_TO_FAIL, _TO_END = 2.0, 3.0
 
 
 def free_addresses(count: int) -> list[str]:
@@ -77,7 +77,8 @@ def _end(processes: list[subprocess.Popen]) -> None:
     for number in (signal.SIGTERM, signal.SIGKILL):
         left = [p for p in processes if p.poll() is None]
         for p in left:
-            os.killpg(p.pid, number)
+            with contextlib.suppress(OSError):  # it may just have ended
+                os.killpg(p.pid, number)
         deadline = time.monotonic() + _TO_END
         for p in left:
             with contextlib.suppress(subprocess.TimeoutExpired):
