@@ -48,11 +48,12 @@ VARIANTS = {
     "no_initialisation": {**_PAPER, **_NO_INITIALISATION},
     "no_fixed_noise": {**_PAPER, **_NO_FIXED_NOISE},
     "no_entropy": {**_PAPER, **_NO_ENTROPY},
+    "appendix_a": {**_PAPER, **_NO_FIXED_NOISE, **_NO_ENTROPY},  # Fig. 7
     "nothing": {**_PAPER, **_NOTHING},
     # the same on TFP's class, whose float32 arithmetic is not exact
     "paper_stock": {**_PAPER, **_STOCK},
     "no_entropy_stock": {**_PAPER, **_NO_ENTROPY, **_STOCK},
-    "nothing_stock": {**_PAPER, **_NOTHING, **_STOCK},
+    "appendix_a_stock": {**_PAPER, **_NO_FIXED_NOISE, **_NO_ENTROPY, **_STOCK},
 }
 STUDIES = {
     "recipes": tuple(VARIANTS)[:10],

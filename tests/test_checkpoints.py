@@ -154,7 +154,7 @@ from tf_structvae.training import Experiment
 
 class Kill(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
-        if int(self.model.optimizer.iterations) == 5:
+        if int(self.model.steps) == 5:
             os.kill(os.getpid(), signal.SIGKILL)
 
 e = Experiment(smoke(sys.argv[1], Path(sys.argv[2]), steps=8), sys.argv[2] + "/parts")

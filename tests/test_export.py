@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 from test_vae import LATENT, SHAPE, N, images, make
 
+from tf_structvae.constraints import Constraint
 from tf_structvae.export import export, next_version
 from tf_structvae.layers import IndependentNormalHead
 
@@ -48,6 +49,14 @@ def test_condition_equals_the_model(exported):
     np.testing.assert_allclose(np.reshape(out["variances"], (2, N)), q.variance(), atol=1e-6)
     exact = full[0]
     np.testing.assert_array_equal(np.reshape(out["images"][0], N)[exact], values[0].ravel()[exact])
+
+
+def test_multipliers_are_exported(tmp_path):
+    model = make(constraints=[Constraint("kl", 2.0, initial_multiplier=7.5)])
+    path = export(model, tmp_path / "vae")
+    reader = tf.train.load_checkpoint(str(path / "variables" / "variables"))
+    scalars = [reader.get_tensor(k) for k, s in reader.get_variable_to_shape_map().items() if not s]
+    assert 7.5 in [v for v in scalars if isinstance(v, np.floating)]
 
 
 def test_runs_without_this_package(exported):

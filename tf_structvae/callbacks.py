@@ -17,7 +17,7 @@ from tf_structvae.evaluation.calibration import calibration
 
 
 def _steps(callback: keras.callbacks.Callback) -> int:
-    return int(callback.model.optimizer.iterations.numpy())
+    return int(callback.model.steps.numpy())
 
 
 def _scalars(logs: dict | None) -> dict[str, float]:

@@ -116,17 +116,15 @@ def sheet(rows: Sequence[Row], title: str, note: str = "") -> Figure:
     columns = max(len(r.images) for r in rows)
     aspect = rows[0].images.shape[1] / rows[0].images.shape[2]
     height = len(rows) * _INCHES * aspect
-    figure = Figure(figsize=(columns * _INCHES + 1.4, height + 0.75), dpi=150)
     bottom = 0.3 if note else 0.05
     total = height + 0.45 + bottom
-    figure.set_size_inches(columns * _INCHES + 1.4, total)
+    # 0.075 inches a letter of the longest line
+    left = max(1.35, 0.2 + 0.075 * max(len(t) for r in rows for t in r.label.split("\n")))
+    width = columns * _INCHES + left + 0.05
+    figure = Figure(figsize=(width, total), dpi=150)
     axes = figure.subplots(len(rows), 1, squeeze=False)[:, 0]
     figure.subplots_adjust(
-        left=1.35 / (columns * _INCHES + 1.4),
-        right=0.995,
-        top=1 - 0.4 / total,
-        bottom=bottom / total,
-        hspace=0.02,
+        left=left / width, right=0.995, top=1 - 0.4 / total, bottom=bottom / total, hspace=0.02
     )
     for axis, row in zip(axes, rows, strict=True):
         axis.imshow(grid(colorize(row), columns), interpolation="nearest", aspect="auto")

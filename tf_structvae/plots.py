@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tf_structvae.evaluation.calibration import LEAST_SHARE, Calibration
 from tf_structvae.targets import Spectrum, Suggestion, told
+
+if TYPE_CHECKING:  # it loads TensorFlow
+    from tf_structvae.evaluation.calibration import Calibration
 
 # Okabe and Ito's colours, which the colour-blind tell apart
 BLUE, ORANGE, GREEN, RED = "#0072B2", "#E69F00", "#009E73", "#D55E00"
@@ -113,12 +117,12 @@ def calibration(found: Calibration, image_shape: tuple[int, int, int], title: st
     left, right = figure.subplots(1, 2, width_ratios=(1.7, 1))
     k = np.arange(1, len(found.share) + 1)
     if len(k):
-        judged = found.share >= LEAST_SHARE
+        judged = found.is_judged
         left.axhspan(0.7, 1.4, color="0.9", zorder=0, label="0.7 to 1.4")
         left.axhline(1, color="0.5", linewidth=1, zorder=1)
         for chosen, color, label in (
-            (judged, BLUE, f"at least {LEAST_SHARE:.0%} of P's variance"),
-            (~judged, ORANGE, "less"),
+            (judged, BLUE, "strong: judged"),
+            (~judged, ORANGE, "weak"),
         ):
             left.errorbar(
                 k[chosen],

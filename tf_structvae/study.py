@@ -22,6 +22,8 @@ from tqdm.auto import tqdm
 from tf_structvae import figures, report, scores
 from tf_structvae.training import Experiment
 
+_FAILURE = re.compile(r"the loss is \S+ at step \d+|the weight \S+ is not finite after step \d+")
+
 
 class Run(NamedTuple):
     """One variant with one seed."""
@@ -96,7 +98,7 @@ def _train(run: Run, overrides: Sequence[str], cores: set[int]) -> None:
         )
     if done.returncode:
         text = (run.workdir / "output.txt").read_text()
-        found = re.search(r"the loss is \S+ at step \d+", text)
+        found = _FAILURE.search(text)
         if not found:
             raise RuntimeError(f"{' '.join(command)} failed:\n{text[-2000:]}")
         (run.workdir / "failure.txt").write_text(found[0])

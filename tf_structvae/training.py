@@ -45,13 +45,13 @@ def build_constraints(config: ConfigDict, image_shape: tuple[int, ...]) -> list[
             ramp_updates=0 if start is None else c.ramp_steps,
         )
 
-    constraints = []
-    if c.kl_target is not None:
-        constraints.append(constraint("kl", c.kl_target, c.kl_start, c.kl_multiplier))
     floor = entropy_floor(image_shape, config.model.epsilon)
     target = c.entropy_target if c.entropy_budget is None else floor + c.entropy_budget
     fixed = config.model.noise == "fixed"
     check(c.kl_target, target if fixed else None, image_shape, config.model.epsilon)
+    constraints = []
+    if c.kl_target is not None:
+        constraints.append(constraint("kl", c.kl_target, c.kl_start, c.kl_multiplier))
     if target is not None:
         start = None if c.entropy_budget_start is None else floor + c.entropy_budget_start
         constraints.append(constraint("entropy", target, start))
@@ -242,7 +242,7 @@ class Experiment:
     @property
     def step(self) -> int:
         """How many steps the model has been trained."""
-        return int(self.model.optimizer.iterations.numpy())
+        return int(self.model.steps.numpy())
 
     def evaluation_images(self, split: str) -> tf.data.Dataset:
         """Batches of the first `config.evaluation.images` images of a split."""

@@ -104,6 +104,15 @@ class StructuredVAE(keras.Model):
         self.seed = seed
         self.image_shape = tuple(encoder.input_shape[1:])
         self.latent_dim = encoder.output_shape[-1] // 2
+        # not the optimiser's count, which leaves out the steps that a loss scale skips
+        self.steps = self.add_weight(
+            name="steps",
+            shape=(),
+            dtype="int32",
+            initializer="zeros",
+            trainable=False,
+            aggregation="only_first_replica",
+        )
         self._check_targets()
         replicas.check_variables(*(c.multiplier for c in constraints))
         self._means = {name: replicas.GlobalMean(name=name) for name in self._LOGGED}
@@ -263,7 +272,7 @@ class StructuredVAE(keras.Model):
 
     def train_step(self, data):
         images = keras.utils.unpack_x_y_sample_weight(data)[0]
-        step = tf.cast(self.optimizer.iterations, tf.int32)
+        step = tf.convert_to_tensor(self.steps)
         pretraining = step < self.pretrain_steps
         with tf.GradientTape() as tape:
             loss, values, active, observation = self._step(
@@ -282,6 +291,7 @@ class StructuredVAE(keras.Model):
                 replicas.global_mean(observation.noise_moment),
             )
             self.head.match_noise(*moments, rate)
+        self.steps.assign(step + 1)
         return self._logs()
 
     def test_step(self, data):

@@ -7,11 +7,12 @@ import re
 import resource
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
-from tf_structvae.benchmarks import implementations
+from tf_structvae.benchmarks import implementations, train_step
 from tf_structvae.benchmarks.problem import Problem
 
 
@@ -22,11 +23,17 @@ def _wait(result) -> None:
     np.asarray(result.detach() if hasattr(result, "detach") else result)
 
 
+def _build(job: dict) -> Callable | None:
+    if job.get("suite") == "train":
+        return train_step.build(job["implementation"], job["problem"])
+    build = implementations.IMPLEMENTATIONS[job["implementation"]]
+    return build(Problem(**job["problem"]), job["operation"], job["through_features"])
+
+
 def measure(job: dict) -> dict:
     """Median seconds and peak memory (MB) of a job, or why it could not be run."""
     try:
-        build = implementations.IMPLEMENTATIONS[job["implementation"]]
-        run = build(Problem(**job["problem"]), job["operation"], job["through_features"])
+        run = _build(job)
     except ImportError as error:
         return {"error": f"{error.name} is not installed"}
     if run is None:

@@ -58,8 +58,12 @@ def prepare(name: str, split: str, variant: str = "64x64", data_dir: str | None 
     variants = tuple(c.name for c in Avatars.BUILDER_CONFIGS)
     if variant not in variants:
         raise ValueError(f"variant of {name} must be one of {variants}, got {variant!r}.")
-    builder = Avatars(config=variant, data_dir=data_dir or None)
-    with _building(builder.data_dir):
+
+    def make():
+        return Avatars(config=variant, data_dir=data_dir or None)
+
+    with _building(make().data_dir):
+        builder = make()  # knows what another process may have built meanwhile
         builder.download_and_prepare()
     examples = builder.as_dataset(
         split=split, read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)

@@ -31,9 +31,14 @@ class Calibration(NamedTuple):
     residual: np.ndarray  # E of the squared standardized residual, [N]
 
     @property
+    def is_judged(self) -> np.ndarray:
+        """Which components carry at least `LEAST_SHARE` of P's variance, bool [R]."""
+        return self.share >= LEAST_SHARE
+
+    @property
     def judged(self) -> np.ndarray:
-        """Mean squares of the components that carry at least `LEAST_SHARE` of P's variance."""
-        return self.mean_square[self.share >= LEAST_SHARE]
+        """Their mean squares."""
+        return self.mean_square[self.is_judged]
 
     def summary(self) -> dict[str, float]:
         """The extremes over the judged components, the displacement, the mean over the pixels."""

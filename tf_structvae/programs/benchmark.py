@@ -1,4 +1,4 @@
-"""Speed, memory and accuracy of the distribution beside TFP's and PyTorch's, in one run."""
+"""Speed, memory and accuracy beside TFP's and PyTorch's classes, in one run."""
 
 from __future__ import annotations
 
@@ -10,20 +10,24 @@ from absl import flags
 from tf_structvae.programs import command
 
 _SUITE = flags.DEFINE_enum(
-    "suite", "distribution", ["distribution", "accuracy"], "What to measure."
+    "suite", "distribution", ["distribution", "accuracy", "train"], "What to measure."
 )
 _QUICK = flags.DEFINE_bool("quick", False, "Fewer sizes and repeats: two minutes.")
 _OUTPUT = flags.DEFINE_string("output", "runs/benchmark", "Where tables and plot go.")
 
 
 def main() -> None:
-    from tf_structvae.benchmarks import accuracy, plot, runner
+    from tf_structvae.benchmarks import accuracy, plot, runner, train_step
 
     output = Path(_OUTPUT.value)
     output.mkdir(parents=True, exist_ok=True)
     text = f"{runner.machine()}\n\n"
     if _SUITE.value == "accuracy":
         text += f"Absolute error against float64, nats:\n\n{accuracy.table()}"
+    elif _SUITE.value == "train":
+        results = runner.run(train_step.jobs(_QUICK.value))
+        text += train_step.table(results)
+        (output / "train.json").write_text(json.dumps(results, indent=1) + "\n")
     else:
         bandwidth = runner.memory_bandwidth()
         results = runner.run(runner.distribution_jobs(_QUICK.value))

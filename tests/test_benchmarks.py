@@ -1,0 +1,56 @@
+"""The measurements of bin/benchmark at sizes of no interest."""
+
+import keras
+import numpy as np
+import pytest
+
+from tf_structvae.benchmarks import train_step, worker
+
+PROBLEM = {"network": "default", "height": 16, "width": 16, "batch": 2, "rank": 3}
+
+
+@pytest.mark.parametrize("implementation", ["ours", "tfp_covariance", "standard VAE"])
+def test_training_step_is_measured(implementation):
+    job = {
+        "suite": "train",
+        "implementation": implementation,
+        "problem": PROBLEM,
+        "warm_up": 1,
+        "repeats": 2,
+    }
+    found = worker.measure(job)
+    assert found["seconds"] > 0
+    assert found["peak_mb"] > 10
+
+
+def test_step_of_all_is_the_same_step():
+    """The first loss of our class and of TFP's, at the same weights and noise."""
+    losses = []
+    for implementation in ("ours", "tfp_covariance"):
+        keras.utils.set_random_seed(0)
+        losses.append(float(np.ravel(train_step.build(implementation, PROBLEM)())[0]))
+    np.testing.assert_allclose(*losses, rtol=1e-4)
+
+
+def test_table_compares_with_ours_and_with_the_network():
+    results = [
+        {"implementation": name, "problem": PROBLEM, "seconds": s, "peak_mb": 100.0}
+        for name, s in (("ours", 0.2), ("tfp_covariance", 0.5))
+    ]
+    base = {"implementation": "standard VAE", "problem": {**PROBLEM, "rank": 25}}
+    results.append({**base, "seconds": 0.15, "peak_mb": 90.0})
+    results.append({**base, "implementation": "ours, XLA", "error": "fails"})
+    lines = train_step.table(results).splitlines()
+    assert lines[2].endswith("| ours | 200 | 1.00 | 50 | 100 |")
+    assert lines[3].endswith("| tfp_covariance | 500 | 2.50 | 350 | 100 |")
+    assert "| ours, XLA | fails |" in lines[5]
+
+
+def test_jobs_measure_every_implementation_at_every_size():
+    for quick in (True, False):
+        jobs = train_step.jobs(quick)
+        sizes = {j["problem"]["height"] for j in jobs}
+        assert len(sizes) == (1 if quick else 2)
+        for size in sizes:
+            own = {j["implementation"] for j in jobs if j["problem"]["height"] == size}
+            assert own == set(train_step.IMPLEMENTATIONS)

@@ -1,0 +1,97 @@
+"""One training step of the whole model, as a function of no arguments that does it once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+# What stands in the network's last layer, and whether XLA compiles the step.
+IMPLEMENTATIONS = {
+    "ours": ("low_rank", False),
+    "ours, XLA": ("low_rank", True),
+    "tfp_covariance": ("stock_low_rank", False),
+    "standard VAE": ("independent", False),  # what the network alone costs
+}
+
+
+def build(implementation: str, problem: dict) -> Callable[[], float]:
+    """A step of `fit` on random images, without the reading of data.
+
+    Args:
+      implementation: one of `IMPLEMENTATIONS`.
+      problem: "network" ("default" or "paper"), "height", "width", "rank", "batch".
+    """
+    from tf_structvae import config as config_lib
+    from tf_structvae.training import build_model, build_optimizer
+
+    # the budget only has to be one that can be met; it does not change the cost
+    c = config_lib.paper(45.0, 0.0) if problem["network"] == "paper" else config_lib.default()
+    likelihood, jit = IMPLEMENTATIONS[implementation]
+    c.model.likelihood = likelihood
+    c.model.rank = problem["rank"]
+    c.model.factor_scale = "kernel"  # what all of them can do
+    c.model.factor_initial = 0.01
+    c.objective.pretrain_steps = 0
+    c.objective.entropy_target = None
+    if likelihood != "independent":
+        c.objective.entropy_budget = 190.0
+    shape = (problem["height"], problem["width"], 3)
+    model = build_model(c, shape)
+    model.compile(build_optimizer(c), jit_compile=jit)
+    rng = np.random.default_rng(0)
+    images = rng.uniform(size=(problem["batch"], *shape)).astype(np.float32)
+    return lambda: model.train_on_batch(images)
+
+
+def jobs(quick: bool) -> list[dict]:
+    """The default network at 64x64, and the paper's at the size of CelebA."""
+    sizes = [{"network": "default", "height": 64, "width": 64, "batch": 32}]
+    if not quick:
+        sizes.append({"network": "paper", "height": 218, "width": 178, "batch": 4})
+    ranks = (25,) if quick else (25, 100)
+    return [
+        {
+            "suite": "train",
+            "implementation": name,
+            "problem": {**size, "rank": rank},
+            "warm_up": 2,
+            "repeats": 5,
+        }
+        for size in sizes
+        for rank in ranks
+        for name in IMPLEMENTATIONS
+        if rank == 25 or name in ("ours", "tfp_covariance")
+    ]
+
+
+def table(results: list[dict]) -> str:
+    """A Markdown table: times over ours, and what the likelihood adds to the network's."""
+    lines = [
+        "| network | image | batch | rank | by | step / ms | step / ours | likelihood / ms "
+        "| peak / MB |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+
+    def seconds(result: dict, implementation: str, rank: int) -> float:
+        wanted = {**result["problem"], "rank": rank}
+        found = [
+            r["seconds"]
+            for r in results
+            if (r["implementation"], r["problem"]) == (implementation, wanted) and "seconds" in r
+        ]
+        return found[0] if found else float("nan")
+
+    for r in results:
+        p = r["problem"]
+        head = f"| {p['network']} | {p['height']}x{p['width']}x3 | {p['batch']} | {p['rank']} "
+        head += f"| {r['implementation']} |"
+        if "error" in r:
+            lines.append(f"{head} {r['error']} | | | |")
+            continue
+        ratio = r["seconds"] / seconds(r, "ours", p["rank"])
+        added = 1e3 * (r["seconds"] - seconds(r, "standard VAE", 25))
+        lines.append(
+            f"{head} {1e3 * r['seconds']:.0f} | {ratio:.2f} | {added:.0f} | {r['peak_mb']:.0f} |"
+        )
+    return "\n".join(lines)
