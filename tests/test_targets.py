@@ -264,8 +264,13 @@ def test_targets_nobody_can_meet_are_refused_with_the_numbers():
 
 def test_a_config_without_targets_has_no_constraints():
     c = config_lib.default()
-    c.objective.kl_target = None
+    c.objective.constrain_kl = False
     assert build_constraints(c, (64, 64, 3)) == []
+    c.objective.constrain_kl = True
+    c.objective.entropy_budget = 3.0
+    assert [k.name for k in build_constraints(c, (64, 64, 3))] == ["kl", "entropy"]
+    c.objective.constrain_entropy = False
+    assert [k.name for k in build_constraints(c, (64, 64, 3))] == ["kl"]
     for value in (float("nan"), -1.0):
         c.objective.kl_target = value
         with pytest.raises(ValueError, match=r"kl_target = (nan|-1) nats"):

@@ -160,10 +160,25 @@ def test_papers_network_at_the_size_of_celeba():
     assert p.event_shape == (218 * 178 * 3,)
 
 
-@pytest.mark.parametrize("name", ["avatars", "avatars_standard", "avatars_paper", "smoke"])
+@pytest.mark.parametrize(
+    "name", ["avatars", "avatars_standard", "avatars_paper", "appendix_a", "smoke"]
+)
 def test_configs_are_valid(name):
     flag = config_flags.config_flags._LoadConfigModule("c", f"configs/{name}.py")
     config_lib.validate(flag.get_config())
+
+
+def test_variants_of_the_study_are_valid_and_differ():
+    module = config_flags.config_flags._LoadConfigModule("s", "configs/study.py")
+    found = [module.get_config(v) for v in module.VARIANTS]
+    for c in found:
+        config_lib.validate(c)
+        c.name = "any"
+    texts = [c.to_json() for c in found]
+    assert len(set(texts)) == len(texts)
+    assert {v for names in module.STUDIES.values() for v in names} == set(module.VARIANTS)
+    with pytest.raises(ValueError, match="variant must be one of calibrated"):
+        module.get_config("none")
 
 
 @pytest.mark.parametrize(

@@ -53,7 +53,10 @@ def default() -> ConfigDict:
             },
             "objective": {
                 "samples": 1,  # M of eq. 2
-                "kl_target": 45.0,  # nats per image; None: no constraint, weight one
+                # False leaves a constraint out whatever its target; KL then has weight one (eq. 1)
+                "constrain_kl": True,
+                "constrain_entropy": True,
+                "kl_target": 45.0,  # nats per image
                 # at most one of the two, nats per image: above the entropy of D, or absolute
                 "entropy_budget": config_dict.placeholder(float),
                 "entropy_target": config_dict.placeholder(float),
@@ -89,26 +92,33 @@ def default() -> ConfigDict:
     )
 
 
-def paper(kl_target: float, entropy_target: float) -> ConfigDict:
-    """The paper's settings (4.1, Appendix A) with the authors' network and constants.
+def use_papers_recipe(c: ConfigDict, entropy_budget: float | None = None) -> ConfigDict:
+    """Turns a config to D = 1e-5 I and constraints as the authors'; network and steps stay.
 
     The authors sum over a batch of 25 with rate 1 and damping 10: per image, 25 and 250.
     """
-    c = default()
-    stages = ((64, 1), (64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1))
-    c.model.latent_dim = 128
     c.model.noise = "fixed"
     c.model.epsilon = 1e-5
     c.model.factor_scale = "kernel"
     c.model.factor_initial = 1e-5
+    c.objective.kind = "clamped_equality"
+    c.objective.entropy_budget = entropy_budget
+    c.objective.rate = 25.0
+    c.objective.damping = 250.0
+    return c
+
+
+def paper(kl_target: float, entropy_target: float) -> ConfigDict:
+    """The paper's settings (4.1, Appendix A) with the authors' network and constants."""
+    c = use_papers_recipe(default())
+    stages = ((64, 1), (64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1))
+    c.model.latent_dim = 128
     c.model.encoder.update({"stem": 64, "stages": stages, "hidden": 512, "pool": "max"})
     c.model.decoder.update(
         {"stages": stages, "hidden": 512, "project": 128, "upsample": "transposed"}
     )
     c.objective.kl_target = kl_target
     c.objective.entropy_target = entropy_target
-    c.objective.rate = 25.0
-    c.objective.damping = 250.0
     c.objective.pretrain_steps = 4_000
     c.train.batch_size = 25
     c.train.steps = 40_000
@@ -211,6 +221,8 @@ def validate(config: ConfigDict) -> None:
             "None or a finite number >= 0",
             lambda v: v is None or (math.isfinite(v) and v >= 0),
         )
+    for path in ("objective.constrain_kl", "objective.constrain_entropy"):
+        check(path, "True or False", lambda v: isinstance(v, bool))
     starts = {config.objective.kl_start, config.objective.entropy_budget_start} != {None}
     check(
         "objective.ramp_steps",

@@ -46,12 +46,14 @@ def build_constraints(config: ConfigDict, image_shape: tuple[int, ...]) -> list[
         )
 
     floor = entropy_floor(image_shape, config.model.epsilon)
+    kl_target = c.kl_target if c.constrain_kl else None
     target = c.entropy_target if c.entropy_budget is None else floor + c.entropy_budget
+    target = target if c.constrain_entropy else None
     fixed = config.model.noise == "fixed"
-    check(c.kl_target, target if fixed else None, image_shape, config.model.epsilon)
+    check(kl_target, target if fixed else None, image_shape, config.model.epsilon)
     constraints = []
-    if c.kl_target is not None:
-        constraints.append(constraint("kl", c.kl_target, c.kl_start, c.kl_multiplier))
+    if kl_target is not None:
+        constraints.append(constraint("kl", kl_target, c.kl_start, c.kl_multiplier))
     if target is not None:
         start = None if c.entropy_budget_start is None else floor + c.entropy_budget_start
         constraints.append(constraint("entropy", target, start))
