@@ -42,7 +42,7 @@ class Case:
             p |= {"features": self.features, "kernel": self.kernel}
             cls = FeatureLowRankMultivariateNormal
         p |= changes
-        return cls(**{k: tf.constant(v, dtype) for k, v in p.items()})
+        return cls(**{k: tf.convert_to_tensor(v, dtype) for k, v in p.items()})
 
     def each(self, function):
         """function(loc, factor, diag, b) for each batch item, stacked."""

@@ -102,6 +102,37 @@ def test_second_derivatives_of_log_prob(kind, diagonal):
 
 @KINDS
 @DIAGONALS
+@pytest.mark.parametrize("compiled", [False, True])
+def test_second_derivatives_in_float32(kind, diagonal, compiled):
+    """Where products are chosen at run time, also in a graph."""
+    case = Case(diagonal)
+    direction = case.rng.normal(size=N)
+    key = "cov_factor" if kind == "dense" else "kernel"
+    original = case.factor if kind == "dense" else case.kernel
+
+    def curvature(dtype):
+        def value(t):
+            factor = tf.cast(original, dtype) * (1 + t)
+            loc = tf.cast(case.loc, dtype) + t * tf.cast(direction, dtype)
+            d = case.make(kind, dtype, **{key: factor, "loc": loc})
+            return tf.reduce_sum(d.log_prob(tf.cast(case.x, dtype)) + d.entropy())
+
+        def second(t):
+            with tf.GradientTape() as outer:
+                outer.watch(t)
+                with tf.GradientTape() as inner:
+                    inner.watch(t)
+                    v = value(t)
+                slope = inner.gradient(v, t)
+            return outer.gradient(slope, t)
+
+        return (tf.function(second) if compiled else second)(tf.constant(0.1, dtype))
+
+    np.testing.assert_allclose(curvature(tf.float32), curvature(tf.float64), rtol=1e-3)
+
+
+@KINDS
+@DIAGONALS
 def test_noise_posterior_and_summary(kind, diagonal):
     case = Case(diagonal)
     d = case.make(kind)

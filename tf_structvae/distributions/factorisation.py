@@ -53,6 +53,16 @@ class Factorisation:
             return self.factor.rmatmul(residual, self.exact) * scale
         return self.factor.rmatmul(residual * self.precision[..., tf.newaxis], self.exact)
 
+    def _stopped(self) -> Factorisation:
+        """The same without derivatives; in graphs a cond on others has no second one."""
+        return dataclasses.replace(
+            self,
+            factor=self.factor.stopped(),
+            precision=tf.stop_gradient(self.precision),
+            capacitance=tf.stop_gradient(self.capacitance),
+            cholesky=tf.stop_gradient(self.cholesky),
+        )
+
     def explain(self, residual: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """The noise mean c = K^-1 P^T W r, and what it leaves of r, r - P c.
 
@@ -70,15 +80,21 @@ class Factorisation:
         left = residual - self.factor.matmul(c)
         if residual.dtype == tf.float64:
             return c, left
-        total, rest = (linalg.sum_of_squares(tf.stop_gradient(v)) for v in (residual, left))
+        fixed = self._stopped()
+        r, found, left_over = map(tf.stop_gradient, (residual, c, left))
 
         def correction():
-            gradient = self._project(left) - c
-            return linalg.cholesky_solve(self.cholesky, gradient)
+            gradient = fixed._project(left_over) - found
+            return linalg.cholesky_solve(fixed.cholesky, gradient)
 
-        small = tf.reduce_any(total > _LITTLE_LEFT * rest)
-        refined = c + tf.stop_gradient(tf.cond(small, correction, lambda: tf.zeros_like(c)))
-        left = tf.cond(small, lambda: residual - self.factor.matmul(refined), lambda: left)
+        small = tf.reduce_any(
+            linalg.sum_of_squares(r) > _LITTLE_LEFT * linalg.sum_of_squares(left_over)
+        )
+        more = tf.cond(small, correction, lambda: tf.zeros_like(found))
+        explained = tf.cond(
+            small, lambda: fixed.factor.matmul(more), lambda: tf.zeros_like(left_over)
+        )
+        refined, left = c + more, left - explained
         return refined, left
 
     def mahalanobis(self, residual: tf.Tensor, c: tf.Tensor, left: tf.Tensor) -> tf.Tensor:

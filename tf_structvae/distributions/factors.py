@@ -70,6 +70,10 @@ class Factor(abc.ABC):
     def dense(self) -> tf.Tensor:
         """P itself, [..., N, R]."""
 
+    def stopped(self) -> Factor:
+        """P as a constant for the gradient."""
+        return type(self)(*map(tf.stop_gradient, self.tensors))
+
 
 class DenseFactor(Factor):
     """P as a tensor."""
