@@ -6,6 +6,9 @@ DATA ?= data
 BIN := $(VENV)/bin
 TRAIN = $(BIN)/python bin/train --config.data.dir=$(DATA)
 
+# TensorFlow gains little from a second thread at these sizes, and all from a second process.
+PYTEST = $(BIN)/python -m pytest -q -n auto --maxprocesses=4 --dist=loadfile
+
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
 .PHONY: train compare test test-all check format clean
@@ -18,10 +21,10 @@ compare: train
 	$(BIN)/python bin/compare --workdir $(RUNS)/avatars --workdir $(RUNS)/avatars_standard
 
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -q
+	$(PYTEST)
 
 test-all: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -q -m ""
+	$(PYTEST) -m ""
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

@@ -48,7 +48,7 @@ setup(
         "test": [
             *EVALUATION,
             "pytest>=8,<10",
-            "pytest-cov>=5,<8",
+            "pytest-xdist>=3.5,<4",
             "hypothesis>=6.100,<7",
             "scipy>=1.12,<2",
         ],

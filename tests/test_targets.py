@@ -12,9 +12,9 @@ from test_programs import run
 
 from tf_structvae import config as config_lib
 from tf_structvae import plots, targets
+from tf_structvae.build import build_constraints
 from tf_structvae.distributions import LowRankMultivariateNormal
 from tf_structvae.targets import Spectrum, suggest
-from tf_structvae.training import build_constraints
 
 SHAPE = (3, 4, 2)
 N = 24

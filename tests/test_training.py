@@ -10,8 +10,10 @@ from ml_collections import config_flags
 
 from tf_structvae import config as config_lib
 from tf_structvae import report
+from tf_structvae.build import build_constraints, build_model
 from tf_structvae.datasets import pipeline
-from tf_structvae.training import Experiment, build_constraints, build_model, entropy_floor
+from tf_structvae.targets import entropy_floor
+from tf_structvae.training import Experiment
 
 
 def smoke(data_dir, tmp_path, **train):

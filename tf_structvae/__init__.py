@@ -10,10 +10,14 @@ from typing import Any
 __version__ = "0.1.0"
 
 _MODULES = (
+    "build",
+    "callbacks",
+    "checkpoints",
     "config",
     "constraints",
     "datasets",
     "distributions",
+    "editing",
     "evaluation",
     "export",
     "figures",
@@ -22,6 +26,9 @@ _MODULES = (
     "losses",
     "networks",
     "plots",
+    "report",
+    "scores",
+    "study",
     "targets",
     "training",
     "vae",

@@ -23,7 +23,7 @@ def build(implementation: str, problem: dict) -> Callable[[], float]:
       problem: "network" ("default" or "paper"), "height", "width", "rank", "batch".
     """
     from tf_structvae import config as config_lib
-    from tf_structvae.training import build_model, build_optimizer
+    from tf_structvae.build import build_model, build_optimizer
 
     # the budget only has to be one that can be met; it does not change the cost
     c = config_lib.paper(45.0, 0.0) if problem["network"] == "paper" else config_lib.default()

@@ -66,7 +66,7 @@ def main() -> None:
     config = _CONFIG.value
     config_lib.validate(config)
     from tf_structvae import datasets, plots, targets
-    from tf_structvae.training import build_constraints
+    from tf_structvae.build import build_constraints
 
     model, data = config.model, config.data
     epsilon = _EPSILON.value
