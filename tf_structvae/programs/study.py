@@ -62,6 +62,7 @@ def _variants() -> list[str]:
 def main() -> None:
     if not all(s.isdigit() for s in _SEEDS.value):
         raise ValueError(f"--seeds must be whole numbers, got {','.join(_SEEDS.value)!r}.")
+    variants = _variants()
     from tf_structvae import study
     from tf_structvae.evaluation.features import extractor
 
@@ -71,7 +72,7 @@ def main() -> None:
     runs = [
         study.Run(f"{_CONFIG.value}:{v}", v, int(s), output / f"{v}_{s}")
         for s in _SEEDS.value
-        for v in _variants()
+        for v in variants
     ]
     study.train_all(runs, _SET.value, _JOBS.value)
     columns = list(COLUMNS)
