@@ -133,7 +133,7 @@ def sheet(rows: Sequence[Row], title: str, note: str = "") -> Figure:
         for side in axis.spines.values():
             side.set_visible(False)
         axis.set_ylabel(row.label, rotation=0, ha="right", va="center", fontsize=9)
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(title, fontsize=11, y=1 - 0.12 / total, va="top")
     if note:
         figure.text(0.5, 0.06 / total, note, ha="center", fontsize=7.5, color="0.35")
     return figure

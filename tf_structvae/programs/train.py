@@ -60,13 +60,13 @@ def _finish(experiment, logs: dict[str, float], pixel: tuple[int, int]) -> None:
     config, w = experiment.config, experiment.workdir
     print(f"\nLast epoch, nats per image: {experiment.targets(logs)}")
     print(f"\nHeld-out:\n{scores.table({config.name: report.write_scores(experiment)})}\n")
-    pictures = report.write_pictures(experiment, pixel)
+    report.write_pictures(experiment, pixel)
     if config.export_dir:
         directory = Path(config.export_dir) / config.name
         if logs or next_version(directory) == 1:
             export(experiment.exact_model, directory)
         print(f"model     {directory / str(next_version(directory) - 1)}")
-    for picture in pictures:
+    for picture in sorted((w / "pictures").glob("*.png")):
         print(f"picture   {picture}")
     print(f"logs      {w / 'log.csv'}, tensorboard --logdir {w / 'tensorboard'}")
     print(
