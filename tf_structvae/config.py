@@ -71,9 +71,8 @@ def default() -> ConfigDict:
                 "pretrain_steps": 300,
                 "pretrain_variance": 0.01,
                 "mixing_rate": 0.02,  # of the closed-form scale
-                "mixing_final_rate": config_dict.placeholder(
-                    float
-                ),  # after a cosine; None: as it is
+                # after a cosine; None: the rate stays
+                "mixing_final_rate": config_dict.placeholder(float),
             },
             "train": {
                 "steps": 1800,
