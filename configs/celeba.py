@@ -1,4 +1,4 @@
-"""The paper's CelebA experiment, 218x178x3, section 4.1: its settings, a network after the authors'.
+"""The paper's CelebA experiment (218x178x3, section 4.1), with a network after the authors'.
 
     bin/train --config configs/celeba.py --config.data.dir=TFDS_DIRECTORY
 

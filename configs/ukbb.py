@@ -1,4 +1,4 @@
-"""The paper's UK Biobank experiment, section 4.1: its settings, a network after the authors'.
+"""The paper's UK Biobank experiment (section 4.1), with a network after the authors'.
 
     bin/train --config configs/ukbb.py --config.data.dir=TFDS_DIRECTORY
 
