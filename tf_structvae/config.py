@@ -108,7 +108,7 @@ def use_papers_recipe(c: ConfigDict, entropy_budget: float | None = None) -> Con
 
 
 def paper(kl_target: float, entropy_target: float) -> ConfigDict:
-    """The paper's settings (4.1, Appendix A) with the authors' constants and a network after theirs."""
+    """The paper's settings (4.1, Appendix A), the authors' constants, a network after theirs."""
     c = use_papers_recipe(default())
     stages = ((64, 1), (64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1))
     c.model.latent_dim = 128
