@@ -56,6 +56,18 @@ def test_last_and_best_are_kept(tmp_path):
         again.steps("first")
 
 
+def test_best_at_an_earlier_step_replaces_a_later_one(tmp_path):
+    """A run that went back to step 3 and does better on another way."""
+    model, checkpoints = save_steps(tmp_path, [3, 6], values=[1, 2])
+    bias(model).assign([4, 4])
+    checkpoints.save(4, 5.0)
+    assert checkpoints.steps("best") == [4]
+    assert checkpoints.best_value() == 5.0
+    bias(model).assign([0, 0])
+    assert checkpoints.restore("best") == 4
+    np.testing.assert_array_equal(bias(model), [4, 4])
+
+
 def test_nothing_to_restore(tmp_path):
     assert Checkpoints(tmp_path, compiled(), keep=3).restore() is None
 

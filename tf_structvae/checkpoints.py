@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_structvae.vae import StructuredVAE
+from tf_structvae.workdir import write_whole
 
 
 class Checkpoints:
@@ -70,7 +71,7 @@ class Checkpoints:
         try:
             if value is not None and value > self.best_value():
                 self._write(step, "best")
-                (self._folder("best") / "value.json").write_text(json.dumps(value))
+                write_whole(self._folder("best") / "value.json", json.dumps(value))
             self._write(step, "last")
         except (tf.errors.OpError, OSError) as error:
             raise OSError(
@@ -85,7 +86,9 @@ class Checkpoints:
         # the index comes last: what has none is no checkpoint
         for part in sorted(folder.glob("partial.*")):
             part.replace(folder / part.name.replace("partial", f"ckpt-{step}"))
-        for old in self.steps(which)[: -self._keep[which]]:
+        # a run that went back to an earlier step may find later ones here
+        others = [s for s in self.steps(which) if s != step]
+        for old in others[: max(len(others) + 1 - self._keep[which], 0)]:
             for part in sorted(folder.glob(f"ckpt-{old}.*"), reverse=True):
                 part.unlink()
 
