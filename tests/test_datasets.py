@@ -1,132 +1,186 @@
-import subprocess
-import sys
+"""The contract that every data set keeps."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+import tf_structvae as sv
 from tf_structvae import datasets
-from tf_structvae.datasets import avatar_drawing, pipeline
+from tf_structvae.datasets import registry
+
+TINY = ("avatars", "brains", "mnist5k", "lfw25")
 
 
-def test_drawing_depends_on_seed_split_and_index_alone():
-    one, _ = avatar_drawing.draw(0, "train", 3, 24, 20)
-    assert (one.shape, one.dtype) == ((24, 20, 3), np.uint8)
-    code = (
-        "from tf_structvae.datasets.avatar_drawing import draw; import sys;"
-        "sys.stdout.buffer.write(draw(0, 'train', 3, 24, 20)[0].tobytes());"
-        "assert 'tensorflow' not in sys.modules"
-    )
-    other = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True).stdout
-    assert other == one.tobytes()
-    for changed in ((1, "train", 3), (0, "test", 3), (0, "train", 4)):
-        assert np.any(avatar_drawing.draw(*changed, 24, 20)[0] != one)
+def options(name, data_dir):
+    variant = {"avatars": "16x16_tiny", "brains": "24x24_tiny"}.get(name, "")
+    return {"variant": variant, "data_dir": data_dir}
 
 
-def test_factors_vary_independently():
-    """Rank-free check on 3000 faces: correlations of the numeric factors within 4.5 / sqrt(n)."""
-    n = 3000
-    rows = []
-    for i in range(n):
-        a = avatar_drawing.draw_attributes(0, "train", i)
-        colors = [
-            int(a[k][j : j + 2], 16)
-            for k in ("background_color", "clothing_color", "hair_color")
-            for j in (1,)
-        ]
-        rows.append([*colors, a["skin_tone"], a["light_strength"], a["rotation"], a["scale"]])
-    correlation = np.corrcoef(np.array(rows, float).T) - np.eye(7)
-    assert np.abs(correlation).max() < 4.5 / n**0.5
+def everything(name, split, data_dir, **kwargs):
+    return list(datasets.load(name, split, **options(name, data_dir), **kwargs).as_numpy_iterator())
 
 
-@pytest.fixture(scope="module")
-def tiny(data_dir):
-    return datasets.prepare("avatars", "train", "16x16_tiny", data_dir)
+@pytest.mark.parametrize("name", TINY)
+def test_images_are_floats_in_the_unit_interval(name, data_dir):
+    about = datasets.info(name, **options(name, data_dir))
+    for split in datasets.SPLITS:
+        batch = everything(name, split, data_dir, batch_size=4)[0]
+        assert batch.dtype == np.float32
+        assert batch.shape == (4, *about.image_shape)
+        assert batch.min() >= 0
+        assert batch.max() <= 1
+        assert batch.max() > 0.3
+        assert batch.std() > 0.05
 
 
-def test_builder_keeps_images_and_attributes(tiny):
-    assert (tiny.count, tiny.image_shape) == (256, (16, 16, 3))
-    examples = list(tiny.examples.take(3))
-    for i, e in enumerate(examples):
-        image, a = avatar_drawing.draw(0, "train", i, 16, 16)
-        np.testing.assert_array_equal(e["image"], image)
-        assert avatar_drawing.HAIR_STYLES[int(e["hair_style"])] == a["hair_style"]
-        np.testing.assert_allclose(e["skin_tone"], a["skin_tone"], rtol=1e-6)
-        red = int(a["background_color"][1:3], 16) / 255
-        np.testing.assert_allclose(e["background_color"][0], red, rtol=1e-6)
-    assert "Pablo Stanley" in tiny.info.citation
+@pytest.mark.parametrize("name", TINY)
+def test_info_tells_all(name, data_dir):
+    datasets.prepare(datasets.Spec(name, **options(name, data_dir)), "train")
+    about = datasets.info(name, **options(name, data_dir))
+    assert about.prepared
+    assert set(about.splits) == set(datasets.SPLITS)
+    assert about.bytes > 0
+    assert about.directory.startswith(data_dir)
+    assert about.licence
+    assert about.homepage.startswith("http")
+    assert about.citation.startswith("@")
+    told = str(about)
+    for part in (about.licence, about.directory, f"{about.splits['train']:,}", "[0, 1]"):
+        assert part in told
+    for split, count in about.splits.items():
+        found = everything(name, split, data_dir, batch_size=1)
+        assert len(found) == count
 
 
-def test_splits_share_no_image(data_dir):
+def test_info_makes_no_records(tmp_path):
+    about = sv.datasets.info("avatars", data_dir=str(tmp_path))
+    assert not about.prepared
+    assert about.splits == {"train": 10_000, "validation": 1_000, "test": 2_000}
+    assert about.image_shape == (64, 64, 3)
+    assert not list(tmp_path.iterdir())
+    assert str(tmp_path) in about.directory
+    assert "not prepared yet" in str(about)
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_splits_share_no_image(name, data_dir):
     seen = [
-        {
-            e["image"].numpy().tobytes()
-            for e in datasets.prepare("avatars", s, "16x16_tiny", data_dir).examples
-        }
-        for s in datasets.SPLITS
+        {x.tobytes() for b in everything(name, s, data_dir, seed=1) for x in b}
+        for s in ("validation", "test")
     ]
-    assert [len(s) for s in seen] == [256, 64, 64]
-    assert len(set.union(*seen)) == 256 + 64 + 64
+    train = {x.tobytes() for b in everything(name, "train", data_dir, batch_size=1) for x in b}
+    assert not train & seen[0]
+    assert not train & seen[1]
+    assert not seen[0] & seen[1]
 
 
-def batches(tiny, **kwargs):
-    options = {"batch_size": 48, "steps": 12, "seed": 3} | kwargs
-    data = pipeline.training_batches(tiny.examples, tiny.count, **options)
-    return [b.numpy() for b in data]
+@pytest.mark.parametrize("name", TINY)
+def test_only_training_is_shuffled_and_augmented(name, data_dir):
+    plain = everything(name, "train", data_dir, batch_size=8, steps=3)
+    again = everything(name, "train", data_dir, batch_size=8, steps=3)
+    other = everything(name, "train", data_dir, batch_size=8, steps=3, seed=1)
+    np.testing.assert_array_equal(plain, again)
+    assert np.any(np.stack(plain) != np.stack(other))
+    changed = everything(name, "train", data_dir, batch_size=8, steps=3, flip=True, shift=1)
+    assert np.any(np.stack(plain) != np.stack(changed))
+    untouched = everything(name, "test", data_dir, batch_size=8, flip=True, shift=1, seed=1)
+    for a, b in zip(untouched, everything(name, "test", data_dir, batch_size=8), strict=True):
+        np.testing.assert_array_equal(a, b)
 
 
-def test_training_order_is_a_function_of_seed_and_step(tiny):
-    whole = batches(tiny)
-    assert len(whole) == 12
-    assert whole[0].shape == (48, 16, 16, 3)
-    assert whole[0].dtype == np.float32
-    for start in (0, 3, 5, 7, 11):
-        for a, b in zip(whole[start:], batches(tiny, start_step=start), strict=True):
-            np.testing.assert_array_equal(a, b)
-    assert np.any(whole[0] != batches(tiny, seed=4)[0])
-    # 5 batches of 48 a pass: no image twice in a pass, another order in the next
-    assert len({x.tobytes() for b in whole[:5] for x in b}) == 240
-    assert np.any(whole[0] != whole[5])
+@pytest.mark.parametrize("name", TINY)
+def test_workers_get_their_parts(name, data_dir):
+    whole = everything(name, "train", data_dir, batch_size=6, steps=3, flip=True)
+    parts = [
+        everything(name, "train", data_dir, batch_size=6, steps=3, flip=True, shard=(i, 4))
+        for i in range(4)
+    ]
+    for step, batch in enumerate(whole):
+        np.testing.assert_array_equal(np.concatenate([p[step] for p in parts]), batch)
 
 
-def test_flips(tiny):
-    plain, flipped = batches(tiny, steps=5), batches(tiny, steps=5, flip=True)
-    same = np.concatenate([(a == b).all((1, 2, 3)) for a, b in zip(plain, flipped, strict=True)])
-    mirrored = np.concatenate(
-        [(a[:, :, ::-1] == b).all((1, 2, 3)) for a, b in zip(plain, flipped, strict=True)]
-    )
-    assert np.all(same | mirrored)
-    assert abs(same.mean() - 0.5) < 4 * 0.5 / 240**0.5
-    again = batches(tiny, steps=5, flip=True, start_step=2)
-    np.testing.assert_array_equal(again[0], flipped[2])
+def test_any_size_and_either_number_of_channels(data_dir):
+    grey = everything("avatars", "test", data_dir, image_size=(12, 20), channels=1)[0]
+    assert grey.shape[1:] == (12, 20, 1)
+    colour = everything("lfw25", "test", data_dir, image_size=(30, 30), channels=3, fit="pad")[0]
+    assert colour.shape[1:] == (30, 30, 3)
+    np.testing.assert_array_equal(colour[..., 0], colour[..., 2])
 
 
-def test_evaluation_keeps_order_and_remainder(data_dir):
-    data = list(datasets.load("avatars", "test", 48, variant="16x16_tiny", data_dir=data_dir))
-    assert [len(b) for b in data] == [48, 16]
-    image = avatar_drawing.draw(0, "test", 0, 16, 16)[0]
-    np.testing.assert_allclose(data[0][0], image / np.float32(255))
+def test_attributes(data_dir):
+    batch = everything("mnist5k", "test", data_dir, batch_size=10, attributes=True)[0]
+    assert batch["label"].shape == (10,)
+    assert set(batch["label"]) <= set(range(10))
 
 
-def test_load_of_training_data(data_dir):
-    data = datasets.load("avatars", "train", 100, variant="16x16_tiny", data_dir=data_dir)
-    assert len(list(data)) == 2
-    assert isinstance(data, tf.data.Dataset)
+def test_limit_is_of_the_training_split_alone(data_dir):
+    spec = datasets.Spec("avatars", **options("avatars", data_dir), limit=20)
+    assert datasets.prepare(spec, "train").count == 20
+    assert datasets.prepare(spec, "test").count == 64
+
+
+@pytest.mark.parametrize(
+    ("image_size", "variant"),
+    [
+        (None, "64x64"),
+        ((64, 64), "64x64"),
+        ((32, 32), "32x32"),
+        ((40, 40), "64x64"),
+        ((16, 16), "32x32"),
+        ((100, 100), "218x178"),
+        ((300, 300), "64x64"),
+    ],
+)
+def test_the_variant_suits_the_size(image_size, variant, tmp_path):
+    spec = datasets.Spec("avatars", image_size=image_size, data_dir=str(tmp_path))
+    assert registry.open(spec).builder.builder_config.name == variant
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("faces", "train"), "data set must be one of"),
-        (("avatars", "all"), "split must be one of"),
-        (("avatars", "train", "65x65"), "variant of avatars must be one of"),
+        ({"name": "faces"}, "data set must be one of .*avatars.* or tfds:NAME, got 'faces'"),
+        ({"name": "tfds:"}, "got 'tfds:'"),
+        ({"split": "all"}, r"split must be one of \('train', 'validation', 'test'\), got 'all'"),
+        ({"variant": "65x65"}, "variant of avatars must be one of .*64x64.* got '65x65'"),
+        ({"image_size": (0, 4)}, r"image_size must be None or two positive .* got \(0, 4\)"),
+        ({"image_size": 64}, "image_size must be None or two positive .* got 64"),
+        ({"fit": "zoom"}, "fit must be one of .*crop.* got 'zoom'"),
+        ({"channels": 4}, "channels must be None, 1 or 3, got 4"),
+        ({"limit": 0}, "limit must be None or a positive integer, got 0"),
     ],
 )
-def test_unknown_names(arguments, message):
+def test_impossible_wishes(arguments, message, tmp_path):
+    wish = {"name": "avatars", "split": "train", "data_dir": str(tmp_path)} | arguments
     with pytest.raises(ValueError, match=message):
-        datasets.prepare(*arguments)
+        datasets.load(**wish)
+    assert not list(tmp_path.iterdir())
 
 
-def test_batch_larger_than_the_data(tiny):
-    with pytest.raises(ValueError, match="batch_size 300 is more than the 256"):
-        batches(tiny, batch_size=300)
+def test_a_prepared_directory_may_be_read_only(data_dir, monkeypatch):
+    spec = datasets.Spec("avatars", **options("avatars", data_dir))
+    datasets.prepare(spec, "train")
+    from tf_structvae.datasets import preparation
+
+    def refuse(directory):
+        raise PermissionError(directory)
+
+    monkeypatch.setattr(preparation, "_building", refuse)
+    assert datasets.prepare(spec, "test").count == 64
+
+
+def test_several_shards_of_records(data_dir, tmp_path):
+    """What TFDS writes of a large data set is in several files."""
+    import tensorflow_datasets as tfds
+
+    from tf_structvae.datasets import preparation
+    from tf_structvae.datasets.avatars import Avatars
+
+    builder = Avatars(config="16x16_tiny", data_dir=str(tmp_path))
+    builder.download_and_prepare(download_config=tfds.download.DownloadConfig(num_shards=4))
+    assert len(list(tmp_path.rglob("*-train.tfrecord-*"))) == 4
+    spec = datasets.Spec("avatars", "16x16_tiny", str(tmp_path))
+    many = preparation.prepare(spec, "train")
+    one = preparation.prepare(datasets.Spec("avatars", "16x16_tiny", data_dir), "train")
+    pairs = tf.data.Dataset.zip((many.examples, one.examples))
+    assert all(a["image"] == b["image"] for a, b in pairs)

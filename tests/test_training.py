@@ -132,8 +132,8 @@ def test_non_finite_loss_stops_the_run(data_dir, tmp_path):
         experiment.train()
     told = re.search(r"batch: images ([\d, ]+) of the training split", str(failure.value))[1]
     source = experiment.source
-    batch = next(iter(pipeline.training_batches(source.examples, source.count, 16, 1, 0)))
-    images = [e["image"] for e in source.examples.as_numpy_iterator()]
+    batch = next(iter(pipeline.training_batches(source, 16, 1, 0)))
+    images = [source.decode(e["image"]) for e in source.examples]
     named = np.stack([images[int(i)] for i in told.split(", ")]) / 255
     np.testing.assert_allclose(batch, named, atol=1e-6)
     assert not list((tmp_path / "run").glob("checkpoints/*"))

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
 from tf_structvae import tf_config
+from tf_structvae.datasets import pipeline
 
 STRATEGIES = ("none", "mirrored", "multi_worker")
 
@@ -102,36 +103,30 @@ def losses_named(strategy: tf.distribute.Strategy) -> Iterator[None]:
         ) from error
 
 
-def split(batches: tf.data.Dataset, replicas: range, total: int) -> tf.data.Dataset:
-    """The parts of each batch that belong to `replicas`, one after another.
-
-    Replica r of `total` has the images from ceil(B r / total) to ceil(B (r + 1) / total) of a batch
-    of B; none, if there are fewer images than replicas.
-    """
-
-    def part(batch, r):
-        size = tf.shape(batch, tf.int64)[0]
-        first, end = (size * r + total - 1) // total, (size * (r + 1) + total - 1) // total
-        return batch[first:end]
-
-    if len(replicas) == 1:  # keeps the number of batches known
-        return batches.map(lambda batch: part(batch, replicas.start))
-    numbers = tf.data.Dataset.range(replicas.start, replicas.stop)
-    return batches.flat_map(lambda batch: numbers.map(lambda r: part(batch, r)))
+def split(batches: tf.data.Dataset, replicas: int) -> tf.data.Dataset:
+    """The parts of each batch for `replicas`, one after another; see `pipeline.part`."""
+    if replicas == 1:  # keeps the number of batches known
+        return batches
+    numbers = tf.data.Dataset.range(replicas)
+    return batches.flat_map(lambda b: numbers.map(lambda r: pipeline.part(b, (r, replicas))))
 
 
-def distribute(strategy: tf.distribute.Strategy, batches: tf.data.Dataset):
-    """Global batches -> what `fit` takes, every worker with its part of the same batch.
+def distribute(
+    strategy: tf.distribute.Strategy, batches: Callable[[tuple[int, int]], tf.data.Dataset]
+):
+    """What `fit` takes, every worker with its part of the same global batch.
 
-    All workers read all images and keep their own, so that batches depend on the seed alone. With
-    one worker it is `fit` that splits batches.
+    With one worker it is `fit` that splits batches.
+
+    Args:
+      strategy: see `build_strategy`.
+      batches: (index, count) of a worker -> its parts of the global batches.
     """
     if _workers(strategy)[1] == 1:
-        return batches
+        return batches((0, 1))
 
     def of_this_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
-        local = context.num_replicas_in_sync // context.num_input_pipelines
-        first = local * context.input_pipeline_id
-        return split(batches, range(first, first + local), context.num_replicas_in_sync)
+        shard = (context.input_pipeline_id, context.num_input_pipelines)
+        return split(batches(shard), context.num_replicas_in_sync // shard[1])
 
     return strategy.distribute_datasets_from_function(of_this_worker)

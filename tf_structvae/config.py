@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from ml_collections import ConfigDict, config_dict
 
-from tf_structvae import datasets
+from tf_structvae.datasets import Spec
 
 LIKELIHOODS = ("low_rank", "independent", "stock_low_rank")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
@@ -22,9 +22,17 @@ def default() -> ConfigDict:
             "seed": 0,
             "data": {
                 "name": "avatars",
-                "variant": "64x64",
-                "dir": "",  # "" is the default of TFDS
-                "flip": False,
+                "variant": "",  # a size or kind of the data set; "": what suits image_size, or the first
+                "dir": "",  # of the prepared records, local or gs://...; "": the default of TFDS
+                "manual_dir": "",  # of the user's own files, for celeb_a, ukbb and image_folder
+                "image_size": (),  # (height, width); (): as stored
+                "fit": "crop",  # crop | pad | stretch: how another size gets there
+                "channels": 0,  # 1 or 3; 0: as stored
+                "strict": False,  # one bad file is an error
+                "limit": 0,  # train on the first so many images; 0: all
+                "flip": False,  # mirror half of the training images
+                "shift": 0,  # move training images by up to so many pixels
+                "nifti": {},  # further fields of ukbb, docs/ukbb.md
             },
             "model": {
                 "likelihood": "low_rank",  # independent: the standard VAE; stock_low_rank: by TFP
@@ -172,7 +180,13 @@ def validate(config: ConfigDict) -> None:
         "letters, digits, '_', '-' or '.'",
         lambda v: bool(re.fullmatch(r"[A-Za-z0-9_][\w.-]*", v)),
     )
-    one_of("data.name", datasets.NAMES)
+    try:
+        Spec.of_config(config.data)
+    except (TypeError, ValueError) as error:
+        wrong.append(f"config.data: {error}")
+    whole_numbers("data.limit", "data.shift")
+    for path in ("data.strict", "data.flip"):
+        check(path, "True or False", lambda v: isinstance(v, bool))
     one_of("model.likelihood", LIKELIHOODS)
     one_of("model.noise", ("fixed", "learned", "per_pixel"))
     one_of("model.factor_scale", ("kernel", "log_scale", "closed_form", "closed_form_triangular"))

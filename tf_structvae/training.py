@@ -14,7 +14,7 @@ from tf_structvae import callbacks, cluster, datasets, workdir
 from tf_structvae import config as config_lib
 from tf_structvae.build import build_model, build_optimizer
 from tf_structvae.checkpoints import Checkpoints
-from tf_structvae.datasets import pipeline
+from tf_structvae.datasets import augment, pipeline
 from tf_structvae.vae import StructuredVAE
 
 
@@ -42,7 +42,7 @@ class Experiment:
             )
         keras.config.set_dtype_policy(config.train.precision)
         with cluster.chief_first(self.strategy):
-            self.source = datasets.prepare(*self._data("train"))
+            self.source = self._source("train")
         keras.utils.set_random_seed(config.seed)  # after TFDS, which draws names from `random`
         with self.strategy.scope():
             self.model = build_model(config, self.source.image_shape)
@@ -95,9 +95,8 @@ class Experiment:
         ]
         return ", ".join([*found, f"log_prob {logs['log_prob']:.1f}"])
 
-    def _data(self, split: str):
-        d = self.config.data
-        return d.name, split, d.variant, d.dir or None
+    def _source(self, split: str) -> datasets.Source:
+        return datasets.prepare(datasets.Spec.of_config(self.config.data), split)
 
     @property
     def exact_model(self) -> StructuredVAE:
@@ -120,11 +119,24 @@ class Experiment:
         """How many steps the model has been trained."""
         return int(self.model.steps.numpy())
 
-    def evaluation_images(self, split: str) -> tf.data.Dataset:
+    def evaluation_images(self, split: str, shard: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
         """Batches of the first `config.evaluation.images` images of a split."""
-        examples = datasets.prepare(*self._data(split)).examples
         e = self.config.evaluation
-        return pipeline.evaluation_batches(examples.take(e.images), e.batch_size)
+        source = self._source(split).take(e.images)
+        return pipeline.evaluation_batches(source, e.batch_size, shard)
+
+    def training_images(self, shard: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
+        """Batches from the present step to the last."""
+        t, d = self.config.train, self.config.data
+        return pipeline.training_batches(
+            self.source,
+            t.batch_size,
+            t.steps,
+            self.config.seed,
+            start_step=self.step,
+            augment=augment.chain(d.flip, d.shift),
+            shard=shard,
+        )
 
     def start(self, resume: bool = False, allow_changes: bool = False) -> None:
         """Takes possession of the work directory; see `workdir.check`.
@@ -149,7 +161,7 @@ class Experiment:
     def _batch(self, step: int) -> str:
         """Which images the batch of a step holds."""
         t = self.config.train
-        indices = pipeline.batch_indices(self.source.count, t.batch_size, step, self.config.seed)
+        indices = pipeline.batch_indices(self.source, t.batch_size, step, self.config.seed)
         return f"images {', '.join(map(str, indices))} of the training split"
 
     def train(self) -> dict[str, float]:
@@ -166,15 +178,6 @@ class Experiment:
     def _fit(self, epochs: int, epoch_steps: int) -> dict[str, float]:
         """Trains from the present step to the end of epoch number `epochs`."""
         t, e = self.config.train, self.config.evaluation
-        data = pipeline.training_batches(
-            self.source.examples,
-            self.source.count,
-            t.batch_size,
-            t.steps,
-            self.config.seed,
-            start_step=self.step,
-            flip=self.config.data.flip,
-        )
         validation = self.evaluation_images("validation")
         used: list[keras.callbacks.Callback] = [callbacks.StopOnNonFinite(self._batch)]
         if self.is_chief:
@@ -186,11 +189,13 @@ class Experiment:
                 callbacks.SaveCheckpoint(self.checkpoints),
             ]
         history = self.model.fit(
-            cluster.distribute(self.strategy, data),
+            cluster.distribute(self.strategy, self.training_images),
             initial_epoch=self.step // t.epoch_steps,
             epochs=epochs,
             steps_per_epoch=epoch_steps,
-            validation_data=cluster.distribute(self.strategy, validation),
+            validation_data=cluster.distribute(
+                self.strategy, lambda shard: self.evaluation_images("validation", shard)
+            ),
             callbacks=used,
             shuffle=False,  # the batches are
             verbose=0,

@@ -20,7 +20,7 @@ def build(implementation: str, problem: dict) -> Callable[[], float]:
 
     Args:
       implementation: one of `IMPLEMENTATIONS`.
-      problem: "network" ("default" or "paper"), "height", "width", "rank", "batch".
+      problem: "network" ("default" or "paper"), "height", "width", "rank", "batch"; "channels" if not 3.
     """
     from tf_structvae import config as config_lib
     from tf_structvae.build import build_model, build_optimizer
@@ -36,7 +36,7 @@ def build(implementation: str, problem: dict) -> Callable[[], float]:
     c.objective.entropy_target = None
     if likelihood != "independent":
         c.objective.entropy_budget = 190.0
-    shape = (problem["height"], problem["width"], 3)
+    shape = (problem["height"], problem["width"], problem.get("channels", 3))
     model = build_model(c, shape)
     model.compile(build_optimizer(c), jit_compile=jit)
     rng = np.random.default_rng(0)

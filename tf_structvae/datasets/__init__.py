@@ -1,99 +1,91 @@
-"""Image data sets under one contract: float32 in [0, 1], [H, W, C], official splits."""
+"""Image data sets under one contract: float32 in [0, 1], [H, W, C], official splits.
+
+```python
+images = sv.datasets.load("avatars", "train", (64, 64), batch_size=32)  # a tf.data.Dataset
+print(sv.datasets.info("avatars"))
+```
+"""
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
-from pathlib import Path
 from typing import Any
 
-from filelock import FileLock
+from tf_structvae.datasets.source import Info, Source
+from tf_structvae.datasets.spec import FITS, NAMES, SPLITS, Spec
 
-SPLITS = ("train", "validation", "test")
-NAMES = ("avatars",)
-
-
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """One split of a prepared data set."""
-
-    examples: Any  # tf.data.Dataset of dicts with a uint8 "image" [H, W, C] and attributes
-    count: int
-    image_shape: tuple[int, int, int]
-    info: Any  # tfds.core.DatasetInfo
+__all__ = ["FITS", "NAMES", "SPLITS", "Info", "Source", "Spec", "info", "load", "prepare"]
 
 
-@contextlib.contextmanager
-def _building(directory: str):
-    """One process at a time builds a data set; on remote storage the user sees to that."""
-    if "://" in directory:
-        yield
-        return
-    lock = Path(f"{directory}.lock")
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(lock):
-        yield
-
-
-def prepare(name: str, split: str, variant: str = "64x64", data_dir: str | None = None) -> Source:
-    """Builds the data set if need be and opens one split.
-
-    Args:
-      name: one of `NAMES`.
-      split: one of `SPLITS`.
-      variant: the builder's config, for `avatars` an image size such as "64x64".
-      data_dir: where TFDS keeps its files; None for its own default.
+def prepare(spec: Spec, split: str) -> Source:
+    """Makes the records of a data set if need be, and opens one split.
 
     Raises:
-      ValueError: an unknown name, variant or split.
+      ValueError, FileNotFoundError, ImportError: what is missing, and what to do.
     """
-    import tensorflow_datasets as tfds
+    from tf_structvae.datasets import preparation
 
-    from tf_structvae.datasets.avatars import Avatars
+    return preparation.prepare(spec, split)
 
-    if name not in NAMES:
-        raise ValueError(f"data set must be one of {NAMES}, got {name!r}.")
-    if split not in SPLITS:
-        raise ValueError(f"split must be one of {SPLITS}, got {split!r}.")
-    variants = tuple(c.name for c in Avatars.BUILDER_CONFIGS)
-    if variant not in variants:
-        raise ValueError(f"variant of {name} must be one of {variants}, got {variant!r}.")
 
-    def make():
-        return Avatars(config=variant, data_dir=data_dir or None)
+def info(name: str, **options: Any) -> Info:
+    """What a data set is: size, splits, shape, licence, citation, and where its files go.
 
-    with _building(make().data_dir):
-        builder = make()  # knows what another process may have built meanwhile
-        builder.download_and_prepare()
-    examples = builder.as_dataset(
-        split=split, read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False)
-    )
-    return Source(
-        examples,
-        builder.info.splits[split].num_examples,
-        tuple(builder.info.features["image"].shape),
-        builder.info,
-    )
+    Args:
+      name: see `Spec`.
+      **options: further fields of `Spec`.
+    """
+    from tf_structvae.datasets import preparation
+
+    return preparation.info(Spec(name, **options))
 
 
 def load(
     name: str,
     split: str,
-    batch_size: int,
+    image_size: tuple[int, int] | None = None,
+    batch_size: int = 32,
+    *,
     steps: int | None = None,
-    variant: str = "64x64",
-    data_dir: str | None = None,
     seed: int = 0,
+    flip: bool = False,
+    shift: int = 0,
+    augment=None,
+    shard: tuple[int, int] = (0, 1),
+    attributes: bool = False,
+    **options: Any,
 ):
     """A `tf.data.Dataset` of float32 images [B, H, W, C] in [0, 1].
 
-    "train" is shuffled from the seed and ends after `steps` batches (None: one pass); the other
-    splits are one ordered pass.
+    "train" is shuffled from the seed, augmented, and ends after `steps` batches; the other splits
+    are one ordered pass over all images as they are.
+
+    Args:
+      name: one of `NAMES`, or "tfds:NAME" for any TFDS data set with an image.
+      split: one of `SPLITS`.
+      image_size: (height, width); None for the size as stored.
+      batch_size: images in a batch, over all shards.
+      steps: batches of training; None for one pass.
+      seed: of order and augmentation.
+      flip: mirror half of the training images.
+      shift: move training images by up to so many pixels.
+      augment: a further change of training images: (images [B, H, W, C], int64 seeds [B, 2]) ->
+        images.
+      shard: (index, count) of the worker that gets its part of each batch.
+      attributes: deliver dicts with "image", "label" and what else each image carries.
+      **options: further fields of `Spec`: variant, data_dir, manual_dir, fit, channels, strict,
+        limit, nifti.
+
+    Raises:
+      ValueError, FileNotFoundError, ImportError: what is missing, and what to do.
     """
+    from tf_structvae.datasets import augment as changes
     from tf_structvae.datasets import pipeline
 
-    source = prepare(name, split, variant, data_dir)
+    source = prepare(Spec(name, image_size=image_size, **options), split)
     if split != "train":
-        return pipeline.evaluation_batches(source.examples, batch_size)
+        return pipeline.evaluation_batches(source, batch_size, shard, attributes)
+    chain = changes.chain(flip, shift, augment)
     steps = source.count // batch_size if steps is None else steps
-    return pipeline.training_batches(source.examples, source.count, batch_size, steps, seed)
+    return pipeline.training_batches(
+        source, batch_size, steps, seed, augment=chain, shard=shard, attributes=attributes
+    )

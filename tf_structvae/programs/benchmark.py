@@ -10,14 +10,15 @@ from absl import flags
 from tf_structvae.programs import command
 
 _SUITE = flags.DEFINE_enum(
-    "suite", "distribution", ["distribution", "accuracy", "train"], "What to measure."
+    "suite", "distribution", ["distribution", "accuracy", "train", "data"], "What to measure."
 )
 _QUICK = flags.DEFINE_bool("quick", False, "Fewer sizes and repeats: two minutes.")
+_DATA = flags.DEFINE_string("data_dir", "data", "Where --suite=data keeps its records.")
 _OUTPUT = flags.DEFINE_string("output", "runs/benchmark", "Where tables and plot go.")
 
 
 def main() -> None:
-    from tf_structvae.benchmarks import accuracy, plot, runner, train_step
+    from tf_structvae.benchmarks import accuracy, data, plot, runner, train_step
 
     output = Path(_OUTPUT.value)
     output.mkdir(parents=True, exist_ok=True)
@@ -28,6 +29,11 @@ def main() -> None:
         results = runner.run(train_step.jobs(_QUICK.value))
         text += train_step.table(results)
         (output / "train.json").write_text(json.dumps(results, indent=1) + "\n")
+    elif _SUITE.value == "data":
+        results = runner.run(data.jobs(_QUICK.value, _DATA.value))
+        consumed = runner.run(data.consumption_jobs(results))
+        text += data.table(results, consumed)
+        (output / "data.json").write_text(json.dumps([results, consumed], indent=1) + "\n")
     else:
         bandwidth = runner.memory_bandwidth()
         results = runner.run(runner.distribution_jobs(_QUICK.value))

@@ -34,7 +34,7 @@ def training_images(source, count: int, flip: bool):
 
     count = min(count, source.count)
     with tqdm(total=count, desc="reading", unit="image", dynamic_ncols=True) as bar:
-        for batch in pipeline.evaluation_batches(source.examples.take(count), 100):
+        for batch in pipeline.evaluation_batches(source.take(count), 100):
             images = batch.numpy()
             yield images
             if flip:
@@ -72,7 +72,7 @@ def main() -> None:
     epsilon = _EPSILON.value
     if epsilon is None:
         epsilon = model.epsilon if model.noise == "fixed" else 1e-5
-    source = datasets.prepare(data.name, "train", data.variant, data.dir or None)
+    source = datasets.prepare(datasets.Spec.of_config(data), "train")
     # refused before anything is read
     targets.check(_KL_TARGET.value, None, source.image_shape, epsilon)
     own = {k.name: k.target for k in build_constraints(config, source.image_shape)}

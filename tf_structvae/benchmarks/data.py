@@ -1,0 +1,133 @@
+"""Images per second and memory of each data set's pipeline, beside what training consumes."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from tf_structvae.benchmarks import memory
+
+BATCH = 32
+# Of a source without size or variant here, the images come as they are stored.
+SOURCES: list[dict[str, Any]] = [
+    {"name": "avatars", "variant": "32x32"},
+    {"name": "avatars", "variant": "64x64"},
+    {"name": "avatars", "variant": "64x64", "flip": True, "shift": 2},
+    {"name": "brains", "variant": "96x96"},
+    {"name": "mnist5k"},
+    {"name": "lfw25"},
+]
+LARGE: list[dict[str, Any]] = [
+    {"name": "brains", "variant": "192x192"},
+    {"name": "avatars", "variant": "218x178"},
+    {"name": "generated", "variant": "10000"},
+    {"name": "generated", "variant": "50000"},
+    {"name": "generated", "variant": "100000"},
+]
+
+
+def _source(problem: dict):
+    from tf_structvae import datasets
+
+    if problem["name"] != "generated":
+        spec = {k: problem[k] for k in ("name", "variant", "data_dir") if k in problem}
+        return datasets.prepare(datasets.Spec(**spec), "train")
+    from tf_structvae.benchmarks import generated
+    from tf_structvae.datasets import preparation, registry
+
+    def opened() -> registry.Opened:
+        builder = generated.Generated(
+            config=generated.config(int(problem["variant"])), data_dir=problem["data_dir"]
+        )
+        return registry.Opened(builder, {"train": "train"})
+
+    spec = datasets.Spec("avatars", data_dir=problem["data_dir"])
+    return preparation.open_split(preparation.built(opened), spec, "train")
+
+
+def measure(problem: dict, seconds: float = 8.0) -> dict:
+    """Images per second of the first pass and of those after it, and peak memory (MB).
+
+    Args:
+      problem: a row of `SOURCES`, with a "data_dir".
+      seconds: how long to measure after the first pass, and at most for that.
+    """
+    from tf_structvae.datasets import augment, pipeline
+
+    source = _source(problem)
+    before = memory.peak_megabytes()
+    change = augment.chain(problem.get("flip", False), problem.get("shift", 0))
+    batches = iter(pipeline.training_batches(source, BATCH, 10**7, 0, augment=change))
+    rates = []
+    for limit in (source.count // BATCH, 10**7):
+        start, images = time.perf_counter(), 0
+        while images < limit * BATCH and time.perf_counter() - start < seconds:
+            images += len(next(batches))
+        rates.append(images / (time.perf_counter() - start))
+    return {
+        "count": source.count,
+        "image_shape": source.image_shape,
+        "cached": pipeline.is_cached(source),
+        "first_rate": rates[0],
+        "rate": rates[1],
+        "start_mb": before,
+        "peak_mb": memory.peak_megabytes(),
+    }
+
+
+def jobs(quick: bool, data_dir: str) -> list[dict]:
+    """Every source that needs no file of the user's."""
+    rows = SOURCES if quick else SOURCES + LARGE
+    return [{"suite": "data", "problem": {**row, "data_dir": data_dir}} for row in rows]
+
+
+def consumption_jobs(results: list[dict]) -> list[dict]:
+    """One training step of the default network, for each shape of image that was read."""
+    shapes = dict.fromkeys(tuple(r["image_shape"]) for r in results if "rate" in r)
+    return [
+        {
+            "suite": "train",
+            "implementation": "ours",
+            "problem": {
+                "network": "default",
+                "height": height,
+                "width": width,
+                "channels": channels,
+                "rank": 25,
+                "batch": BATCH,
+            },
+            "warm_up": 2,
+            "repeats": 3,
+        }
+        for height, width, channels in shapes
+    ]
+
+
+def table(results: list[dict], consumed: list[dict]) -> str:
+    """A Markdown table of `measure`'s results over what the training steps take."""
+    steps = {}
+    for r in consumed:
+        p = r["problem"]
+        if "seconds" in r:
+            steps[p["height"], p["width"], p["channels"]] = p["batch"] / r["seconds"]
+    lines = [
+        "| data set | images | size | kept decoded | images/s, first pass | images/s, later "
+        "| training takes images/s | pipeline / training | peak / MB | of it at the start |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for r in results:
+        p = r["problem"]
+        extras = [f"{k} {v}" if k == "shift" else k for k, v in p.items() if k in ("flip", "shift")]
+        name = " ".join([p["name"], p.get("variant", ""), *extras]).strip()
+        if "error" in r:
+            lines.append(f"| {name} | {r['error']} | | | | | | | | |")
+            continue
+        step = steps.get(tuple(r["image_shape"]), float("nan"))
+        shape = "x".join(map(str, r["image_shape"]))
+        lines.append(
+            f"| {name} | {r['count']:,} | {shape} | {'yes' if r['cached'] else 'no'} "
+            f"| {r['first_rate']:,.0f} | {r['rate']:,.0f} | {step:,.0f} "
+            f"| {min(r['rate'], r['first_rate']) / step:.0f}x "
+            f"| {r['peak_mb']:,.0f} | {r['start_mb']:,.0f} |"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,140 @@
+"""Makes the records of a data set once, and opens them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_datasets as tfds
+from filelock import FileLock
+
+from tf_structvae.datasets import registry
+from tf_structvae.datasets.source import Info, Source
+from tf_structvae.datasets.spec import SPLITS, Spec
+
+
+@contextlib.contextmanager
+def _building(directory: str):
+    """One process at a time builds a data set; on remote storage the user sees to that."""
+    if "://" in directory:
+        yield
+        return
+    lock = Path(f"{directory}.lock")
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(lock):
+        yield
+
+
+def built(opened: Callable[[], registry.Opened]) -> registry.Opened:
+    """The builder that `opened` makes, with its records there."""
+    found = opened()
+    if found.builder.is_prepared():  # perhaps where nobody may write
+        return found
+    with _building(str(found.builder.data_dir)):
+        opened().builder.download_and_prepare()  # a new one knows what others built meanwhile
+    return opened()
+
+
+def _shape(feature: Any, spec: Spec) -> tuple[int | None, int | None, int | None]:
+    height, width, channels = feature.shape
+    if spec.image_size is not None:
+        height, width = spec.image_size
+    return height, width, spec.channels or channels
+
+
+def _decode(feature: Any, spec: Spec) -> Callable[[tf.Tensor], tf.Tensor]:
+    height, width, channels = feature.shape
+
+    from tf_structvae.datasets import fit
+
+    def decode(encoded: tf.Tensor) -> tf.Tensor:
+        image = feature.decode_example(encoded)
+        if spec.channels not in (None, channels):
+            image = fit.to_channels_tensor(image, spec.channels)
+        if spec.image_size not in (None, (height, width)):
+            image = fit.fit_tensor(image, spec.image_size, spec.fit)
+        return image
+
+    return decode
+
+
+def _info(opened: registry.Opened, spec: Spec) -> Info:
+    builder = opened.builder
+    about, prepared = builder.info, builder.is_prepared()
+    if prepared:
+        splits = {k: about.splits[v].num_examples for k, v in opened.splits.items()}
+    else:  # what some configs tell beforehand
+        planned = {k: getattr(builder.builder_config, k, None) for k in SPLITS}
+        splits = {k: v for k, v in planned.items() if isinstance(v, int)}
+    variant = builder.builder_config.name if builder.builder_config else ""
+    return Info(
+        name=f"{spec.name}/{variant}" if variant else spec.name,
+        description=about.description or "",
+        image_shape=_shape(about.features[opened.image], spec),
+        splits=splits,
+        split_note=opened.split_note,
+        attributes={k: str(v) for k, v in about.features.items() if k != opened.image},
+        licence=about.redistribution_info.license or "",
+        citation=about.citation or "",
+        homepage=about.homepage or "",
+        directory=str(builder.data_dir),
+        prepared=prepared,
+        bytes=about.dataset_size or 0 if prepared else 0,
+    )
+
+
+def info(spec: Spec) -> Info:
+    """What a data set is; makes no records."""
+    return _info(registry.open(spec), spec)
+
+
+def open_split(opened: registry.Opened, spec: Spec, split: str) -> Source:
+    """One split of a builder whose records are there.
+
+    Raises:
+      ValueError: an empty split, or images of unlike sizes without `image_size`.
+    """
+    about = _info(opened, spec)
+    if None in about.image_shape:
+        raise ValueError(
+            f"image_size must be given for {spec.name}, whose images are of unlike sizes "
+            f"({opened.builder.info.features[opened.image].shape}): (height, width)."
+        )
+    count = about.splits[split]
+    if not count:
+        raise ValueError(f"the {split} split of {about.name} is empty: {about.directory}.")
+    examples = opened.builder.as_dataset(
+        split=opened.splits[split],
+        decoders={opened.image: tfds.decode.SkipDecoding()},
+        read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
+    )
+    if opened.image != "image":
+        name = opened.image
+        examples = examples.map(lambda e: {"image": e[name], **{k: e[k] for k in e if k != name}})
+    stored = opened.builder.info.dataset_size / max(
+        opened.builder.info.splits.total_num_examples, 1
+    )
+    return Source(
+        examples,
+        _decode(opened.builder.info.features[opened.image], spec),
+        count,
+        about.image_shape,  # type: ignore[arg-type]
+        stored,
+        about,
+    )
+
+
+def prepare(spec: Spec, split: str) -> Source:
+    """Makes the records of a data set if need be, and opens one split.
+
+    Raises:
+      ValueError: an unknown split, images of unlike sizes without `image_size`, or what a source
+        refuses.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"split must be one of {SPLITS}, got {split!r}.")
+    source = open_split(built(lambda: registry.open(spec)), spec, split)
+    return source.take(spec.limit) if split == "train" and spec.limit else source

@@ -1,0 +1,64 @@
+"""From a `Spec` to the TFDS builder that makes its records. Each source is imported when asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from tf_structvae.datasets.spec import SPLITS, TFDS_PREFIX, Spec, is_tfds
+
+OFFICIAL = {split: split for split in SPLITS}
+
+
+class Opened(NamedTuple):
+    """A builder, and where in it things are."""
+
+    builder: Any  # tfds.core.DatasetBuilder
+    splits: dict[str, str] = OFFICIAL  # of ours, the TFDS instruction
+    image: str = "image"  # the feature
+    split_note: str = ""
+
+
+def _suiting(configs, image_size: tuple[int, int] | None) -> str:
+    """The config of that size, else the smallest that covers it, else the first."""
+    if image_size is None:
+        return configs[0].name
+    height, width = image_size
+    full = [c for c in configs if not c.name.endswith("_tiny")]
+    same = [c for c in full if (c.height, c.width) == (height, width)]
+    covering = [c for c in full if c.height >= height and c.width >= width]
+    covering.sort(key=lambda c: c.height * c.width)
+    return (same or covering or full)[0].name
+
+
+def _drawn(builder: Any, spec: Spec) -> Opened:
+    configs = builder.BUILDER_CONFIGS
+    names = tuple(c.name for c in configs)
+    if spec.variant and spec.variant not in names:
+        raise ValueError(f"variant of {spec.name} must be one of {names}, got {spec.variant!r}.")
+    chosen = spec.variant or _suiting(configs, spec.image_size)
+    return Opened(builder(config=chosen, data_dir=spec.data_dir))
+
+
+def _avatars(spec: Spec) -> Opened:
+    from tf_structvae.datasets.avatars import Avatars
+
+    return _drawn(Avatars, spec)
+
+
+def _brains(spec: Spec) -> Opened:
+    from tf_structvae.datasets.brains import Brains
+
+    return _drawn(Brains, spec)
+
+
+_SOURCES: dict[str, Callable[[Spec], Opened]] = {"avatars": _avatars, "brains": _brains}
+
+
+def open(spec: Spec) -> Opened:
+    """The builder of a data set; makes no records.
+
+    Raises:
+      ValueError, FileNotFoundError, ImportError: what is missing, and what to do.
+    """
+    return _SOURCES[spec.name](spec)

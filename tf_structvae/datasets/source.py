@@ -1,0 +1,87 @@
+"""One split of a data set, ready to be read, and what there is to know about it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:  # the processes that draw pictures start without it
+    import tensorflow as tf
+
+
+@dataclasses.dataclass(frozen=True)
+class Info:
+    """What a data set is.
+
+    Attributes:
+      name: with its variant.
+      description: a paragraph.
+      image_shape: (H, W, C) as delivered; None for a part that differs between images, or is not
+        known before the records are made.
+      splits: number of images of each; empty where the records are still to be made.
+      split_note: which splits are official, and where the others are taken from.
+      attributes: what each image carries beside its pixels.
+      licence: terms of use.
+      citation: BibTeX.
+      homepage: where it comes from.
+      directory: where its records are, or will be.
+      prepared: whether they are there.
+      bytes: their size; 0 where they are still to be made.
+    """
+
+    name: str
+    description: str
+    image_shape: tuple[int | None, int | None, int | None]
+    splits: dict[str, int]
+    split_note: str
+    attributes: dict[str, str]
+    licence: str
+    citation: str
+    homepage: str
+    directory: str
+    prepared: bool
+    bytes: int
+
+    def __str__(self) -> str:
+        counts = ", ".join(f"{k} {v:,}" for k, v in self.splits.items()) or "known once prepared"
+        shape = " x ".join("?" if n is None else str(n) for n in self.image_shape)
+        state = f"{self.bytes / 1e6:.1f} MB" if self.prepared else "not prepared yet"
+        lines = [
+            ("name", self.name),
+            ("images", f"{shape}, float32 in [0, 1]"),
+            ("splits", f"{counts}{f' ({self.split_note})' if self.split_note else ''}"),
+            ("attributes", ", ".join(self.attributes) or "none"),
+            ("records", f"{self.directory} ({state})"),
+            ("licence", self.licence or "not told"),
+            ("homepage", self.homepage),
+        ]
+        head = "\n".join(f"{label:<11}{text}" for label, text in lines)
+        return f"{head}\n\n{self.description.strip()}\n\n{self.citation.strip()}\n"
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """One split of a prepared data set.
+
+    Attributes:
+      examples: a `tf.data.Dataset` of dicts with the encoded "image" and attributes, one pass in
+        a fixed order.
+      decode: an encoded image -> uint8 [H, W, C].
+      count: number of examples.
+      image_shape: (H, W, C).
+      encoded_bytes: of one example, on average.
+      info: what the data set is.
+    """
+
+    examples: tf.data.Dataset
+    decode: Callable[[tf.Tensor], tf.Tensor]
+    count: int
+    image_shape: tuple[int, int, int]
+    encoded_bytes: float
+    info: Any
+
+    def take(self, count: int) -> Source:
+        """The first `count` examples."""
+        kept = min(count, self.count)
+        return dataclasses.replace(self, examples=self.examples.take(kept), count=kept)

@@ -1,0 +1,101 @@
+"""What a user says about the images wanted."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+SPLITS = ("train", "validation", "test")
+NAMES = ("avatars", "brains", "celeb_a", "ukbb", "image_folder", "mnist5k", "lfw25")
+TFDS_PREFIX = "tfds:"
+FITS = ("crop", "pad", "stretch")
+
+
+def check_name(name: str) -> None:
+    """Refuses a data set that nobody knows.
+
+    Raises:
+      ValueError: neither of `NAMES` nor "tfds:" and a name.
+    """
+    if name in NAMES or (isinstance(name, str) and name[len(TFDS_PREFIX) :] and is_tfds(name)):
+        return
+    raise ValueError(f"data set must be one of {NAMES} or {TFDS_PREFIX}NAME, got {name!r}.")
+
+
+def is_tfds(name: str) -> bool:
+    """Whether a name is that of any TFDS data set."""
+    return name.startswith(TFDS_PREFIX)
+
+
+def is_size(size: Any) -> bool:
+    """Whether `size` is a height and a width."""
+    return (
+        isinstance(size, (tuple, list))
+        and len(size) == 2
+        and all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in size)
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """A data set and how its images are to come out.
+
+    Attributes:
+      name: one of `NAMES`, or "tfds:NAME".
+      variant: the builder's config, such as "64x64"; "" takes the one that suits `image_size`, or
+        the first.
+      data_dir: where the prepared records are kept, local or gs://...; None for TFDS's default.
+      manual_dir: the original files, where a source needs some.
+      image_size: (height, width); None for the size as stored.
+      fit: how an image of another size gets there, one of `FITS`.
+      channels: 1 or 3; None for what is stored.
+      strict: whether one bad file is an error, where it is left out otherwise.
+      limit: use only so many images of the training split; None for all.
+      nifti: further fields of `ukbb`.
+    """
+
+    name: str
+    variant: str = ""
+    data_dir: str | None = None
+    manual_dir: str | None = None
+    image_size: tuple[int, int] | None = None
+    fit: str = "crop"
+    channels: int | None = None
+    strict: bool = False
+    limit: int | None = None
+    nifti: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        """
+        Raises:
+          ValueError: a field with a value that is not allowed.
+        """
+        check_name(self.name)
+        if self.image_size is not None and not is_size(self.image_size):
+            raise ValueError(
+                f"image_size must be None or two positive integers (height, width), "
+                f"got {self.image_size!r}."
+            )
+        if self.fit not in FITS:
+            raise ValueError(f"fit must be one of {FITS}, got {self.fit!r}.")
+        if self.channels not in (None, 1, 3):
+            raise ValueError(f"channels must be None, 1 or 3, got {self.channels!r}.")
+        if self.limit is not None and not (isinstance(self.limit, int) and self.limit > 0):
+            raise ValueError(f"limit must be None or a positive integer, got {self.limit!r}.")
+
+    @classmethod
+    def of_config(cls, data) -> Spec:
+        """The `data` part of an experiment's config, where "", () and 0 stand for None."""
+        return cls(
+            name=data.name,
+            variant=data.variant,
+            data_dir=data.dir or None,
+            manual_dir=data.manual_dir or None,
+            image_size=tuple(data.image_size) or None,
+            fit=data.fit,
+            channels=data.channels or None,
+            strict=data.strict,
+            limit=data.limit or None,
+            nifti=data.nifti.to_dict(),
+        )
