@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import io
-import multiprocessing
-import os
 from collections.abc import Iterator
 
 import numpy as np
 import tensorflow_datasets as tfds
 
 from tf_structvae.datasets import avatar_drawing as drawing
+from tf_structvae.datasets.drawing_pool import draw_split
 
 _DESCRIPTION = """\
 Cartoon faces whose skin, hair, clothing, background and light vary independently of each other,
@@ -40,15 +38,6 @@ class AvatarsConfig(tfds.core.BuilderConfig):
     validation: int = 1_000
     test: int = 2_000
     seed: int = 0
-
-
-def _render(index: int, config: AvatarsConfig, split: str) -> tuple[bytes, dict]:
-    from PIL import Image
-
-    image, attributes = drawing.draw(config.seed, split, index, config.height, config.width)
-    png = io.BytesIO()
-    Image.fromarray(image).save(png, format="PNG")
-    return png.getvalue(), attributes
 
 
 def _rgb(color: str) -> np.ndarray:
@@ -114,12 +103,10 @@ class Avatars(tfds.core.GeneratorBasedBuilder):
         }
 
     def _generate_examples(self, split: str, count: int) -> Iterator[tuple[int, dict]]:
-        render = functools.partial(_render, config=self.builder_config, split=split)
-        # spawn, since TensorFlow's threads do not survive a fork
-        context = multiprocessing.get_context("spawn")
-        with context.Pool(min(os.cpu_count() or 1, -(-count // 32))) as pool:
-            for index, (png, a) in enumerate(pool.imap(render, range(count), chunksize=32)):
-                yield index, self._features(png, a)
+        c = self.builder_config
+        drawn = draw_split(drawing.draw, c.seed, split, count, c.height, c.width)
+        for index, png, attributes in drawn:
+            yield index, self._features(png, attributes)
 
     def _features(self, png: bytes, attributes: dict) -> dict:
         kept = {k: attributes[k] for k in self.info.features if k != "image"}
