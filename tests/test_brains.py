@@ -7,7 +7,7 @@ import pytest
 from tf_structvae.datasets import brain_drawing as drawing
 from tf_structvae.datasets.brains import Brains
 
-CAPTION = "One real anatomy (MNI152 template), synthetic variation"
+CAPTION = "One real anatomy (MNI152, an average of 152 people), synthetic variation"
 PLAIN = {
     "ventricle_scale": 1.0,
     "contrast": 1.0,

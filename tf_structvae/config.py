@@ -32,7 +32,16 @@ def default() -> ConfigDict:
                 "limit": 0,  # train on the first so many images; 0: all
                 "flip": False,  # mirror half of the training images
                 "shift": 0,  # move training images by up to so many pixels
-                "nifti": {},  # further fields of ukbb, docs/ukbb.md
+                "nifti": {  # of ukbb, docs/ukbb.md
+                    "axis": "axial",
+                    "slices": (0.4, 0.6, 0.02),
+                    "spacing": 0.0,
+                    "pattern": "",
+                    "normalization": "percentile:99.5",
+                    "participant": "",
+                    "fractions": (0.8, 0.1, 0.1),
+                    "seed": 0,
+                },
             },
             "model": {
                 "likelihood": "low_rank",  # independent: the standard VAE; stock_low_rank: by TFP

@@ -11,7 +11,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from filelock import FileLock
 
-from tf_structvae.datasets import registry
+from tf_structvae.datasets import fit, registry
 from tf_structvae.datasets.source import Info, Source
 from tf_structvae.datasets.spec import SPLITS, Spec
 
@@ -47,8 +47,6 @@ def _shape(feature: Any, spec: Spec) -> tuple[int | None, int | None, int | None
 
 def _decode(feature: Any, spec: Spec) -> Callable[[tf.Tensor], tf.Tensor]:
     height, width, channels = feature.shape
-
-    from tf_structvae.datasets import fit
 
     def decode(encoded: tf.Tensor) -> tf.Tensor:
         image = feature.decode_example(encoded)

@@ -52,7 +52,31 @@ def _brains(spec: Spec) -> Opened:
     return _drawn(Brains, spec)
 
 
-_SOURCES: dict[str, Callable[[Spec], Opened]] = {"avatars": _avatars, "brains": _brains}
+def _ukbb(spec: Spec) -> Opened:
+    from tf_structvae.datasets.ukbb import UKBB, UKBBConfig
+
+    options = {k: v for k, v in spec.nifti.items() if v is not None}
+    if spec.image_size is not None:
+        options["height"], options["width"] = spec.image_size
+    try:
+        config = UKBBConfig(manual_dir=_files(spec), strict=spec.strict, **options)
+    except TypeError as error:
+        raise ValueError(f"nifti has a field that ukbb does not know: {error}.") from error
+    note = "by participant, through a hash of their number"
+    return Opened(UKBB(config=config, data_dir=spec.data_dir), split_note=note)
+
+
+def _files(spec: Spec) -> str:
+    if not spec.manual_dir:
+        raise ValueError(f"manual_dir must be the folder of the original files for {spec.name}.")
+    return spec.manual_dir
+
+
+_SOURCES: dict[str, Callable[[Spec], Opened]] = {
+    "avatars": _avatars,
+    "brains": _brains,
+    "ukbb": _ukbb,
+}
 
 
 def open(spec: Spec) -> Opened:
