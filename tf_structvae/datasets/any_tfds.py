@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 
 import numpy as np
+import tensorflow as tf
 import tensorflow_datasets as tfds
 
 ALIASES = {
@@ -19,8 +20,8 @@ def builder(name: str, data_dir: str | None = None) -> tfds.core.DatasetBuilder:
     """Opens a data set of TFDS, whether prepared or not; `prepare` fetches it.
 
     Args:
-      name: as `tfds.builder` takes it, such as "mnist" or "cifar10_corrupted/fog_1:1.0.0"; a
-        leading "tfds:" is allowed.
+      name: as `tfds.builder` takes it, such as "mnist" or "cifar10_corrupted/fog_1:1.0.0", or a
+        directory of records that TFDS wrote, local or gs://...; a leading "tfds:" is allowed.
       data_dir: where TFDS keeps its files; None or "" for its own default.
 
     Raises:
@@ -29,7 +30,10 @@ def builder(name: str, data_dir: str | None = None) -> tfds.core.DatasetBuilder:
     """
     name = name.removeprefix("tfds:")
     try:
-        found = tfds.builder(name, data_dir=data_dir or None)
+        if tf.io.gfile.exists(f"{name}/dataset_info.json"):
+            found = tfds.builder_from_directory(name)
+        else:
+            found = tfds.builder(name, data_dir=data_dir or None)
     except tfds.core.DatasetNotFoundError as error:
         close = difflib.get_close_matches(name, tfds.list_builders(with_community_datasets=False))
         hint = f"; close to it: {', '.join(close)}" if close else ""

@@ -46,7 +46,8 @@ def check(size: tuple[int, int], policy: str, channels: int | None = None) -> No
       ValueError: `size` is not (height, width) in whole pixels, `policy` is not one of `POLICIES`,
         or `channels` neither None nor one of `CHANNELS`.
     """
-    whole = [isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in size]
+    sides = size if isinstance(size, (tuple, list)) else ()
+    whole = [isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in sides]
     if whole != [True, True]:
         raise ValueError(f"image_size must be (height, width), both integers >= 1, got {size!r}.")
     if policy not in POLICIES:

@@ -34,7 +34,8 @@ def built(opened: Callable[[], registry.Opened]) -> registry.Opened:
     if found.builder.is_prepared():  # perhaps where nobody may write
         return found
     with _building(str(found.builder.data_dir)):
-        opened().builder.download_and_prepare()  # a new one knows what others built meanwhile
+        found = opened()  # a new one knows what another process built meanwhile
+        found.prepare(found.builder)
     return opened()
 
 

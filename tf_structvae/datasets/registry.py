@@ -5,18 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from tf_structvae.datasets.spec import SPLITS, TFDS_PREFIX, Spec, is_tfds
+from tf_structvae.datasets.spec import SPLITS, Spec, is_tfds
 
 OFFICIAL = {split: split for split in SPLITS}
+
+
+def _prepare(builder: Any) -> None:
+    builder.download_and_prepare()
 
 
 class Opened(NamedTuple):
     """A builder, and where in it things are."""
 
     builder: Any  # tfds.core.DatasetBuilder
-    splits: dict[str, str] = OFFICIAL  # of ours, the TFDS instruction
+    splits: dict[str, str] = OFFICIAL  # of ours, the TFDS instruction; {} if not known yet
     image: str = "image"  # the feature
-    split_note: str = ""
+    split_note: str = "official"
+    prepare: Callable[[Any], None] = _prepare  # writes the records of the builder
 
 
 def _suiting(configs, image_size: tuple[int, int] | None) -> str:
@@ -66,6 +71,28 @@ def _ukbb(spec: Spec) -> Opened:
     return Opened(UKBB(config=config, data_dir=spec.data_dir), split_note=note)
 
 
+def _celeb_a(spec: Spec) -> Opened:
+    from tf_structvae.datasets import celeb_a
+
+    return Opened(celeb_a.builder(spec.data_dir, spec.manual_dir))
+
+
+def _tfds(spec: Spec) -> Opened:
+    from tf_structvae.datasets import any_tfds
+
+    builder = any_tfds.builder(spec.name, spec.data_dir)
+    image = any_tfds.image_key(builder.info.features, spec.name)
+    splits, note = any_tfds.splits(builder.info) if builder.is_prepared() else ({}, "")
+    return Opened(builder, splits, image, note, any_tfds.prepare)
+
+
+def _small(spec: Spec) -> Opened:
+    from tf_structvae.datasets import small
+
+    builder = {"mnist5k": small.Mnist5k, "lfw25": small.Lfw25}[spec.name]
+    return Opened(builder(data_dir=spec.data_dir), split_note="80/10/10, not official")
+
+
 def _files(spec: Spec) -> str:
     if not spec.manual_dir:
         raise ValueError(f"manual_dir must be the folder of the original files for {spec.name}.")
@@ -75,7 +102,10 @@ def _files(spec: Spec) -> str:
 _SOURCES: dict[str, Callable[[Spec], Opened]] = {
     "avatars": _avatars,
     "brains": _brains,
+    "celeb_a": _celeb_a,
     "ukbb": _ukbb,
+    "mnist5k": _small,
+    "lfw25": _small,
 }
 
 
@@ -85,4 +115,6 @@ def open(spec: Spec) -> Opened:
     Raises:
       ValueError, FileNotFoundError, ImportError: what is missing, and what to do.
     """
-    return _SOURCES[spec.name](spec)
+    if spec.variant and spec.name not in ("avatars", "brains"):
+        raise ValueError(f"variant must be '' for {spec.name}, got {spec.variant!r}.")
+    return _tfds(spec) if is_tfds(spec.name) else _SOURCES[spec.name](spec)

@@ -6,10 +6,12 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from tf_structvae.datasets import fit
+
 SPLITS = ("train", "validation", "test")
 NAMES = ("avatars", "brains", "celeb_a", "ukbb", "image_folder", "mnist5k", "lfw25")
 TFDS_PREFIX = "tfds:"
-FITS = ("crop", "pad", "stretch")
+FITS = fit.POLICIES
 
 
 def check_name(name: str) -> None:
@@ -26,15 +28,6 @@ def check_name(name: str) -> None:
 def is_tfds(name: str) -> bool:
     """Whether a name is that of any TFDS data set."""
     return name.startswith(TFDS_PREFIX)
-
-
-def is_size(size: Any) -> bool:
-    """Whether `size` is a height and a width."""
-    return (
-        isinstance(size, (tuple, list))
-        and len(size) == 2
-        and all(isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in size)
-    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,15 +65,8 @@ class Spec:
           ValueError: a field with a value that is not allowed.
         """
         check_name(self.name)
-        if self.image_size is not None and not is_size(self.image_size):
-            raise ValueError(
-                f"image_size must be None or two positive integers (height, width), "
-                f"got {self.image_size!r}."
-            )
-        if self.fit not in FITS:
-            raise ValueError(f"fit must be one of {FITS}, got {self.fit!r}.")
-        if self.channels not in (None, 1, 3):
-            raise ValueError(f"channels must be None, 1 or 3, got {self.channels!r}.")
+        size = (1, 1) if self.image_size is None else self.image_size
+        fit.check(size, self.fit, self.channels)
         if self.limit is not None and not (isinstance(self.limit, int) and self.limit > 0):
             raise ValueError(f"limit must be None or a positive integer, got {self.limit!r}.")
 

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 
-USER_ERRORS = (ValueError, OSError, FloatingPointError)
+USER_ERRORS = (ValueError, OSError, ImportError, FloatingPointError)
 
 
 def fail(message: object) -> None:
