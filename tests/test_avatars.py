@@ -2,7 +2,6 @@ import subprocess
 import sys
 
 import numpy as np
-import pytest
 
 from tf_structvae import datasets
 from tf_structvae.datasets import avatar_drawing

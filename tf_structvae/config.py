@@ -22,7 +22,7 @@ def default() -> ConfigDict:
             "seed": 0,
             "data": {
                 "name": "avatars",
-                "variant": "",  # a size or kind of the data set; "": what suits image_size, or the first
+                "variant": "",  # such as "64x64"; "": what suits image_size, or the first
                 "dir": "",  # of the prepared records, local or gs://...; "": the default of TFDS
                 "manual_dir": "",  # of the user's own files, for celeb_a, ukbb and image_folder
                 "image_size": (),  # (height, width); (): as stored

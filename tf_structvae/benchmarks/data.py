@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from tf_structvae.benchmarks import memory
+from tf_structvae import memory
 
 BATCH = 32
 # Of a source without size or variant here, the images come as they are stored.
@@ -30,8 +30,8 @@ def _source(problem: dict):
     from tf_structvae import datasets
 
     if problem["name"] != "generated":
-        spec = {k: problem[k] for k in ("name", "variant", "data_dir") if k in problem}
-        return datasets.prepare(datasets.Spec(**spec), "train")
+        fields = {k: problem[k] for k in ("name", "variant", "data_dir") if k in problem}
+        return datasets.prepare(datasets.Spec(**fields), "train")
     from tf_structvae.benchmarks import generated
     from tf_structvae.datasets import preparation, registry
 

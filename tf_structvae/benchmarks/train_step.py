@@ -20,7 +20,8 @@ def build(implementation: str, problem: dict) -> Callable[[], float]:
 
     Args:
       implementation: one of `IMPLEMENTATIONS`.
-      problem: "network" ("default" or "paper"), "height", "width", "rank", "batch"; "channels" if not 3.
+      problem: "network" ("default" or "paper"), "height", "width", "rank", "batch"; "channels" if
+        not 3.
     """
     from tf_structvae import config as config_lib
     from tf_structvae.build import build_model, build_optimizer

@@ -63,7 +63,7 @@ def _decode(feature: Any, spec: Spec) -> Callable[[tf.Tensor], tf.Tensor]:
 def _info(opened: registry.Opened, spec: Spec) -> Info:
     builder = opened.builder
     about, prepared = builder.info, builder.is_prepared()
-    if prepared:
+    if about.splits:
         splits = {k: about.splits[v].num_examples for k, v in opened.splits.items()}
     else:  # what some configs tell beforehand
         planned = {k: getattr(builder.builder_config, k, None) for k in SPLITS}

@@ -1,4 +1,4 @@
-"""From a `Spec` to the TFDS builder that makes its records. Each source is imported when asked for."""
+"""From a `Spec` to the TFDS builder of its records; a source is imported when asked for."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def _tfds(spec: Spec) -> Opened:
 
     builder = any_tfds.builder(spec.name, spec.data_dir)
     image = any_tfds.image_key(builder.info.features, spec.name)
-    splits, note = any_tfds.splits(builder.info) if builder.is_prepared() else ({}, "")
+    splits, note = any_tfds.splits(builder.info) if builder.info.splits else ({}, "")
     return Opened(builder, splits, image, note, any_tfds.prepare)
 
 
