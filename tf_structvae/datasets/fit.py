@@ -46,9 +46,8 @@ def check(size: tuple[int, int], policy: str, channels: int | None = None) -> No
       ValueError: `size` is not (height, width) in whole pixels, `policy` is not one of `POLICIES`,
         or `channels` neither None nor one of `CHANNELS`.
     """
-    sides = size if isinstance(size, (tuple, list)) else ()
-    whole = [isinstance(n, int) and not isinstance(n, bool) and n > 0 for n in sides]
-    if whole != [True, True]:
+    pair = isinstance(size, (tuple, list)) and len(size) == 2
+    if not pair or not all(type(n) is int and n > 0 for n in size):
         raise ValueError(f"image_size must be (height, width), both integers >= 1, got {size!r}.")
     if policy not in POLICIES:
         raise ValueError(f"fit must be one of {POLICIES}, got {policy!r}.")

@@ -1,0 +1,119 @@
+"""The names, sizes and times in a folder, local or anywhere that `tf.io.gfile` reads."""
+
+from __future__ import annotations
+
+import collections
+import os
+import stat
+from pathlib import PurePosixPath
+from typing import NamedTuple
+
+from tf_structvae.datasets.image_files import SUFFIXES, in_threads
+
+LAYOUTS = "ROOT/*.png, ROOT/label/*.png, ROOT/{train,validation,test}/[label/]*.png"
+_DEPTH = 2  # of folders below the root: split and label
+
+
+class Found(NamedTuple):
+    """What lies below a root; all paths are relative to it, with "/"."""
+
+    images: list[tuple[str, int, int]]  # path, bytes, time of change in ns
+    folders: list[str]
+    others: collections.Counter  # other files by suffix
+
+
+def is_remote(path: str) -> bool:
+    """Whether a path is a URL, such as a bucket's."""
+    return "://" in path
+
+
+def check_root(root: str) -> str:
+    """The absolute path of a folder.
+
+    Raises:
+      ValueError, FileNotFoundError: it is none.
+    """
+    import tensorflow as tf
+
+    root = os.fspath(root or "")
+    if not root:
+        raise ValueError("manual_dir must name a folder of images, got nothing.")
+    root = root.rstrip("/") if is_remote(root) else os.path.abspath(os.path.expanduser(root))
+    try:
+        there, folder = tf.io.gfile.exists(root), tf.io.gfile.isdir(root)
+    except tf.errors.OpError as error:
+        raise ValueError(f"manual_dir {root!r} cannot be opened: {error}") from error
+    if not there:
+        raise FileNotFoundError(f"manual_dir {root!r} does not exist.")
+    if not folder:
+        raise ValueError(f"manual_dir must be a folder, {root!r} is a file.")
+    return root
+
+
+def walk(root: str) -> Found:
+    """Lists all below `root`, but for names that start with a dot, and `__MACOSX`.
+
+    Raises:
+      ValueError: folders deeper than the layouts, or names that are not UTF-8.
+      PermissionError: some folder cannot be read.
+    """
+    found = Found([], [], collections.Counter())
+    waiting = [""]
+    while waiting:
+        folder = waiting.pop()
+        paths = [f"{folder}/{name}" if folder else name for name in _names(root, folder)]
+        for path, status in _statuses(root, paths):
+            suffix = PurePosixPath(path).suffix.lower()
+            if status is None:
+                found.folders.append(path)
+                waiting.append(path)
+            elif suffix in SUFFIXES:
+                found.images.append((path, *status))
+            else:
+                found.others[suffix] += 1
+    return found
+
+
+def _names(root: str, folder: str) -> list[str]:
+    import tensorflow as tf
+
+    if folder.count("/") >= _DEPTH:
+        raise ValueError(
+            f"manual_dir {root!r}: folder {folder!r} lies too deep for the layouts {LAYOUTS}."
+        )
+    path = f"{root}/{folder}" if folder else root
+    try:
+        names = tf.io.gfile.listdir(path)
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f"manual_dir {root!r}: folder {path!r} holds a file whose name is not UTF-8: {error}."
+        ) from error
+    except (OSError, tf.errors.OpError) as error:
+        raise PermissionError(
+            f"manual_dir {root!r}: folder {path!r} cannot be read: {error}"
+        ) from error
+    names = [n.rstrip("/") for n in names]  # buckets mark folders with it
+    return sorted(n for n in names if n and not n.startswith(".") and n != "__MACOSX")
+
+
+def _statuses(root: str, paths: list[str]):
+    """(path, status) of each; in threads where an answer takes its time."""
+
+    def status(path: str) -> tuple[int, int] | None:
+        return _status(f"{root}/{path}")
+
+    return in_threads(status, paths) if is_remote(root) else ((p, status(p)) for p in paths)
+
+
+def _status(path: str) -> tuple[int, int] | None:
+    """(size, mtime in ns) of a file, (-1, 0) if it cannot be told; None for a folder."""
+    import tensorflow as tf
+
+    try:
+        if is_remote(path):
+            s = tf.io.gfile.stat(path)
+            return None if s.is_directory else (s.length, s.mtime_nsec)
+        t = os.stat(path)  # gfile tells local times in whole seconds only
+        return None if stat.S_ISDIR(t.st_mode) else (t.st_size, t.st_mtime_ns)
+    except (OSError, tf.errors.OpError):
+        return -1, 0
