@@ -133,7 +133,7 @@ def test_limit_is_of_the_training_split_alone(data_dir):
 )
 def test_the_variant_suits_the_size(image_size, variant, tmp_path):
     spec = datasets.Spec("avatars", image_size=image_size, data_dir=str(tmp_path))
-    assert registry.open(spec).builder.builder_config.name == variant
+    assert registry.open(spec).make().builder_config.name == variant
 
 
 @pytest.mark.parametrize(

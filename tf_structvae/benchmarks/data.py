@@ -35,14 +35,12 @@ def _source(problem: dict):
     from tf_structvae.benchmarks import generated
     from tf_structvae.datasets import preparation, registry
 
-    def opened() -> registry.Opened:
-        builder = generated.Generated(
-            config=generated.config(int(problem["variant"])), data_dir=problem["data_dir"]
-        )
-        return registry.Opened(builder, {"train": "train"})
-
+    config = generated.config(int(problem["variant"]))
+    opened = registry.Opened(
+        lambda: generated.Generated(config=config, data_dir=problem["data_dir"])
+    )
     spec = datasets.Spec("avatars", data_dir=problem["data_dir"])
-    return preparation.open_split(preparation.built(opened), spec, "train")
+    return preparation.open_split(opened, preparation.built(opened), spec, "train")
 
 
 def measure(problem: dict, seconds: float = 8.0) -> dict:
@@ -55,7 +53,7 @@ def measure(problem: dict, seconds: float = 8.0) -> dict:
     from tf_structvae.datasets import augment, pipeline
 
     source = _source(problem)
-    before = memory.peak_megabytes()
+    before = memory.peak() / 2**20
     change = augment.chain(problem.get("flip", False), problem.get("shift", 0))
     batches = iter(pipeline.training_batches(source, BATCH, 10**7, 0, augment=change))
     rates = []
@@ -71,7 +69,7 @@ def measure(problem: dict, seconds: float = 8.0) -> dict:
         "first_rate": rates[0],
         "rate": rates[1],
         "start_mb": before,
-        "peak_mb": memory.peak_megabytes(),
+        "peak_mb": memory.peak() / 2**20,
     }
 
 

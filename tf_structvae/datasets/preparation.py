@@ -28,15 +28,14 @@ def _building(directory: str):
         yield
 
 
-def built(opened: Callable[[], registry.Opened]) -> registry.Opened:
-    """The builder that `opened` makes, with its records there."""
-    found = opened()
-    if found.builder.is_prepared():  # perhaps where nobody may write
-        return found
-    with _building(str(found.builder.data_dir)):
-        found = opened()  # a new one knows what another process built meanwhile
-        found.prepare(found.builder)
-    return opened()
+def built(opened: registry.Opened) -> Any:
+    """A builder whose records are there."""
+    builder = opened.make()
+    if builder.is_prepared():  # perhaps where nobody may write
+        return builder
+    with _building(str(builder.data_dir)):
+        opened.prepare(opened.make())
+    return opened.make()
 
 
 def _shape(feature: Any, spec: Spec) -> tuple[int | None, int | None, int | None]:
@@ -60,12 +59,11 @@ def _decode(feature: Any, spec: Spec) -> Callable[[tf.Tensor], tf.Tensor]:
     return decode
 
 
-def _info(opened: registry.Opened, spec: Spec) -> Info:
-    builder = opened.builder
+def _info(opened: registry.Opened, builder: Any, spec: Spec) -> Info:
     about, prepared = builder.info, builder.is_prepared()
-    if about.splits:
-        splits = {k: about.splits[v].num_examples for k, v in opened.splits.items()}
-    else:  # what some configs tell beforehand
+    instructions, note = opened.splits(about)
+    splits = {k: about.splits[v].num_examples for k, v in instructions.items()}
+    if not splits:  # what some configs tell beforehand
         planned = {k: getattr(builder.builder_config, k, None) for k in SPLITS}
         splits = {k: v for k, v in planned.items() if isinstance(v, int)}
     variant = builder.builder_config.name if builder.builder_config else ""
@@ -74,7 +72,7 @@ def _info(opened: registry.Opened, spec: Spec) -> Info:
         description=about.description or "",
         image_shape=_shape(about.features[opened.image], spec),
         splits=splits,
-        split_note=opened.split_note,
+        split_note=note,
         attributes={k: str(v) for k, v in about.features.items() if k != opened.image},
         licence=about.redistribution_info.license or "",
         citation=about.citation or "",
@@ -87,39 +85,37 @@ def _info(opened: registry.Opened, spec: Spec) -> Info:
 
 def info(spec: Spec) -> Info:
     """What a data set is; makes no records."""
-    return _info(registry.open(spec), spec)
+    opened = registry.open(spec)
+    return _info(opened, opened.make(), spec)
 
 
-def open_split(opened: registry.Opened, spec: Spec, split: str) -> Source:
+def open_split(opened: registry.Opened, builder: Any, spec: Spec, split: str) -> Source:
     """One split of a builder whose records are there.
 
     Raises:
       ValueError: an empty split, or images of unlike sizes without `image_size`.
     """
-    about = _info(opened, spec)
+    about, feature = _info(opened, builder, spec), builder.info.features[opened.image]
     if None in about.image_shape:
         raise ValueError(
             f"image_size must be given for {spec.name}, whose images are of unlike sizes "
-            f"({opened.builder.info.features[opened.image].shape}): (height, width)."
+            f"({feature.shape}): (height, width)."
         )
-    count = about.splits[split]
-    if not count:
+    if not about.splits.get(split):
         raise ValueError(f"the {split} split of {about.name} is empty: {about.directory}.")
-    examples = opened.builder.as_dataset(
-        split=opened.splits[split],
+    examples = builder.as_dataset(
+        split=opened.splits(builder.info)[0][split],
         decoders={opened.image: tfds.decode.SkipDecoding()},
         read_config=tfds.ReadConfig(interleave_cycle_length=1, try_autocache=False),
     )
     if opened.image != "image":
         name = opened.image
         examples = examples.map(lambda e: {"image": e[name], **{k: e[k] for k in e if k != name}})
-    stored = opened.builder.info.dataset_size / max(
-        opened.builder.info.splits.total_num_examples, 1
-    )
+    stored = builder.info.dataset_size / max(builder.info.splits.total_num_examples, 1)
     return Source(
         examples,
-        _decode(opened.builder.info.features[opened.image], spec),
-        count,
+        _decode(feature, spec),
+        about.splits[split],
         about.image_shape,  # type: ignore[arg-type]
         stored,
         about,
@@ -135,5 +131,6 @@ def prepare(spec: Spec, split: str) -> Source:
     """
     if split not in SPLITS:
         raise ValueError(f"split must be one of {SPLITS}, got {split!r}.")
-    source = open_split(built(lambda: registry.open(spec)), spec, split)
+    opened = registry.open(spec)
+    source = open_split(opened, built(opened), spec, split)
     return source.take(spec.limit) if split == "train" and spec.limit else source

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from tf_structvae.datasets.spec import SPLITS, Spec, is_tfds
 
-OFFICIAL = {split: split for split in SPLITS}
+
+def splits_as_named(note: str, info: Any) -> tuple[dict[str, str], str]:
+    """Splits that have our names in the records."""
+    return {split: split for split in SPLITS if split in info.splits}, note
 
 
 def _prepare(builder: Any) -> None:
@@ -15,13 +19,16 @@ def _prepare(builder: Any) -> None:
 
 
 class Opened(NamedTuple):
-    """A builder, and where in it things are."""
+    """How to get at the records of a data set."""
 
-    builder: Any  # tfds.core.DatasetBuilder
-    splits: dict[str, str] = OFFICIAL  # of ours, the TFDS instruction; {} if not known yet
+    # a tfds.core.DatasetBuilder; a new one sees what another process wrote meanwhile
+    make: Callable[[], Any]
+    # DatasetInfo of the records -> for our splits the TFDS instruction, and where they are from
+    splits: Callable[[Any], tuple[dict[str, str], str]] = functools.partial(
+        splits_as_named, "official"
+    )
     image: str = "image"  # the feature
-    split_note: str = "official"
-    prepare: Callable[[Any], None] = _prepare  # writes the records of the builder
+    prepare: Callable[[Any], None] = _prepare  # writes the records of a builder
 
 
 def _suiting(configs, image_size: tuple[int, int] | None) -> str:
@@ -36,61 +43,69 @@ def _suiting(configs, image_size: tuple[int, int] | None) -> str:
     return (same or covering or full)[0].name
 
 
-def _drawn(builder: Any, spec: Spec) -> Opened:
+def _drawn(spec: Spec) -> Opened:
+    from tf_structvae.datasets.avatars import Avatars
+    from tf_structvae.datasets.brains import Brains
+
+    builder: Any = {"avatars": Avatars, "brains": Brains}[spec.name]
     configs = builder.BUILDER_CONFIGS
     names = tuple(c.name for c in configs)
     if spec.variant and spec.variant not in names:
         raise ValueError(f"variant of {spec.name} must be one of {names}, got {spec.variant!r}.")
     chosen = spec.variant or _suiting(configs, spec.image_size)
-    return Opened(builder(config=chosen, data_dir=spec.data_dir))
+    return Opened(lambda: builder(config=chosen, data_dir=spec.data_dir))
 
 
-def _avatars(spec: Spec) -> Opened:
-    from tf_structvae.datasets.avatars import Avatars
+def _celeb_a(spec: Spec) -> Opened:
+    from tf_structvae.datasets import celeb_a
 
-    return _drawn(Avatars, spec)
-
-
-def _brains(spec: Spec) -> Opened:
-    from tf_structvae.datasets.brains import Brains
-
-    return _drawn(Brains, spec)
+    return Opened(lambda: celeb_a.builder(spec.data_dir, spec.manual_dir))
 
 
 def _ukbb(spec: Spec) -> Opened:
     from tf_structvae.datasets.ukbb import UKBB, UKBBConfig
 
-    options = {k: v for k, v in spec.nifti.items() if v is not None}
+    options = dict(spec.nifti)
     if spec.image_size is not None:
         options["height"], options["width"] = spec.image_size
     try:
         config = UKBBConfig(manual_dir=_files(spec), strict=spec.strict, **options)
     except TypeError as error:
         raise ValueError(f"nifti has a field that ukbb does not know: {error}.") from error
-    note = "by participant, through a hash of their number"
-    return Opened(UKBB(config=config, data_dir=spec.data_dir), split_note=note)
+    splits = functools.partial(splits_as_named, "by a hash of the participant")
+    return Opened(lambda: UKBB(config=config, data_dir=spec.data_dir), splits)
 
 
-def _celeb_a(spec: Spec) -> Opened:
-    from tf_structvae.datasets import celeb_a
+def _image_folder(spec: Spec) -> Opened:
+    from tf_structvae.datasets.image_folder import ImageFolder, make_config
 
-    return Opened(celeb_a.builder(spec.data_dir, spec.manual_dir))
+    root = _files(spec)
+    if spec.image_size is None:
+        raise ValueError("image_size must be given for image_folder: (height, width).")
+    config = make_config(root, *spec.image_size, spec.fit, spec.channels, spec.strict)
+    splits = functools.partial(splits_as_named, "those of the folder, or by a hash of the path")
+    return Opened(lambda: ImageFolder(config=config, data_dir=spec.data_dir), splits)
+
+
+def _small(spec: Spec) -> Opened:
+    from tf_structvae.datasets.small import Lfw25, Mnist5k
+
+    builder = {"mnist5k": Mnist5k, "lfw25": Lfw25}[spec.name]
+    splits = functools.partial(splits_as_named, "80/10/10, not official")
+    return Opened(lambda: builder(data_dir=spec.data_dir), splits)
 
 
 def _tfds(spec: Spec) -> Opened:
     from tf_structvae.datasets import any_tfds
 
-    builder = any_tfds.builder(spec.name, spec.data_dir)
-    image = any_tfds.image_key(builder.info.features, spec.name)
-    splits, note = any_tfds.splits(builder.info) if builder.info.splits else ({}, "")
-    return Opened(builder, splits, image, note, any_tfds.prepare)
+    def splits(info: Any) -> tuple[dict[str, str], str]:
+        return any_tfds.splits(info) if info.splits else ({}, "")
 
+    def make() -> Any:
+        return any_tfds.builder(spec.name, spec.data_dir)
 
-def _small(spec: Spec) -> Opened:
-    from tf_structvae.datasets import small
-
-    builder = {"mnist5k": small.Mnist5k, "lfw25": small.Lfw25}[spec.name]
-    return Opened(builder(data_dir=spec.data_dir), split_note="80/10/10, not official")
+    image = any_tfds.image_key(make().info.features, spec.name)
+    return Opened(make, splits, image, any_tfds.prepare)
 
 
 def _files(spec: Spec) -> str:
@@ -100,21 +115,22 @@ def _files(spec: Spec) -> str:
 
 
 _SOURCES: dict[str, Callable[[Spec], Opened]] = {
-    "avatars": _avatars,
-    "brains": _brains,
+    "avatars": _drawn,
+    "brains": _drawn,
     "celeb_a": _celeb_a,
     "ukbb": _ukbb,
+    "image_folder": _image_folder,
     "mnist5k": _small,
     "lfw25": _small,
 }
 
 
 def open(spec: Spec) -> Opened:
-    """The builder of a data set; makes no records.
+    """Finds a data set; makes no records.
 
     Raises:
       ValueError, FileNotFoundError, ImportError: what is missing, and what to do.
     """
-    if spec.variant and spec.name not in ("avatars", "brains"):
+    if spec.variant and _SOURCES.get(spec.name) is not _drawn:
         raise ValueError(f"variant must be '' for {spec.name}, got {spec.variant!r}.")
     return _tfds(spec) if is_tfds(spec.name) else _SOURCES[spec.name](spec)
