@@ -1,12 +1,13 @@
 """The paper's CelebA experiment (218x178x3, section 4.1), with a network after the authors'.
 
-    bin/train --config configs/celeba.py --config.data.dir=TFDS_DIRECTORY
+    bin/train --config configs/celeba.py --config.data.manual_dir=FOLDER --config.data.dir=RECORDS
+    bin/train --config configs/celeba.py --config.data.dir=RECORDS --preflight
 
-Latent 128, rank 25, D = 1e-5 I, KL target 45, entropy target -504750 (the floor of -504940 plus
-190 nats), Adam 1e-4, batch 25, 100 passes over 10,000 images (Appendix A). The authors' rate 1 and
-damping 10 on sums over a batch of 25 are 25 and 250 per image.
-The data set is not loaded yet, so this has not been run; what to expect is the paper's Table 1.
-Cost: unknown; made for a GPU.
+Files and folders: docs/celeba.md. Latent 128, rank 25, D = 1e-5 I, KL target 45, entropy target
+-504750 (the floor of -504940 plus 190 nats), Adam 1e-4, batch 25, 100 passes over 10,000 images
+(Appendix A). The authors' rate 1 and damping 10 on sums over a batch of 25 are 25 and 250 per image.
+MEMORY
+Not run on CelebA itself; what to expect is the paper's Table 1.
 """
 
 from tf_structvae import config
@@ -17,5 +18,7 @@ def get_config():
     c.name = "celeba"
     c.data.name = "celeb_a"
     c.data.variant = ""
+    c.data.image_size = (218, 178)  # its own
+    c.data.limit = 10_000
     c.data.flip = True
     return c

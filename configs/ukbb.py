@@ -1,12 +1,14 @@
 """The paper's UK Biobank experiment (section 4.1), with a network after the authors'.
 
-    bin/train --config configs/ukbb.py --config.data.dir=TFDS_DIRECTORY
+    bin/train --config configs/ukbb.py --config.data.manual_dir=FOLDER --config.data.dir=RECORDS
+    bin/train --config configs/ukbb.py --config.data.manual_dir=FOLDER --preflight
 
-Latent 128, rank 25, D = 1e-5 I, KL target 15, entropy target -198906. The paper does not tell the
-size of its slices. With D = 1e-5 I the entropy of N pixels is at least -4.3375 N, so the target can
-be met from N = 45858 on; slices of 252x182 (45864 pixels) leave a budget of 30 nats.
-The data set is not loaded yet, so this has not been run; what to expect is the paper's Table 1.
-Cost: unknown; made for a GPU.
+Files and folders: docs/ukbb.md. Latent 128, rank 25, D = 1e-5 I, KL target 15, entropy target
+-198906. The paper does not tell the size of its slices. With D = 1e-5 I the entropy of N pixels is
+at least -4.3375 N, so the target can be met from N = 45858 on; axial slices of the 1 mm MNI grid
+(218x182) with black rows added to 252x182 (45864 pixels) leave a budget of 30 nats.
+MEMORY
+Not run on UK Biobank itself; what to expect is the paper's Table 1.
 """
 
 from tf_structvae import config
@@ -17,4 +19,5 @@ def get_config():
     c.name = "ukbb"
     c.data.name = "ukbb"
     c.data.variant = ""
+    c.data.image_size = (252, 182)
     return c

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from tf_structvae.benchmarks import train_step, worker
+from tf_structvae.benchmarks import data, runner, train_step, worker
 
 PROBLEM = {"network": "default", "height": 16, "width": 16, "batch": 2, "rank": 3}
 
@@ -54,3 +54,36 @@ def test_jobs_measure_every_implementation_at_every_size():
         for size in sizes:
             own = {j["implementation"] for j in jobs if j["problem"]["height"] == size}
             assert own == set(train_step.IMPLEMENTATIONS)
+
+
+def test_pipeline_is_measured(data_dir):
+    problem = {"name": "avatars", "variant": "16x16_tiny", "data_dir": data_dir, "flip": True}
+    found = data.measure(problem, seconds=0.3)
+    assert found["count"] == 256
+    assert found["cached"]
+    assert found["first_rate"] > 0
+    assert found["rate"] > 0
+    assert found["peak_mb"] >= found["start_mb"] > 10
+    consumed = data.consumption_jobs([{"problem": problem, **found}])
+    assert [j["problem"]["height"] for j in consumed] == [16]
+    lines = data.table(
+        [{"problem": problem, **found}, {"problem": {"name": "brains"}, "error": "fails"}],
+        [{**consumed[0], "seconds": 0.5}],
+    ).splitlines()
+    assert "| avatars 16x16_tiny flip | 256 | 16x16x3 | yes |" in lines[2]
+    assert f"| 64 | {min(found['rate'], found['first_rate']) / 64:.0f}x |" in lines[2]
+    assert "| brains | fails |" in lines[3]
+
+
+@pytest.mark.long
+def test_memory_does_not_grow_with_the_data(tmp_path):
+    """Twice as many images, both more than is kept decoded: the same peak within 5%."""
+    peaks = []
+    for count in ("50000", "100000"):
+        problem = {"name": "generated", "variant": count, "data_dir": str(tmp_path)}
+        job = {"suite": "data", "problem": problem}
+        runner.run_job(job)  # makes the records, in a process of its own
+        found = runner.run_job(job)
+        assert not found["cached"]
+        peaks.append(found["peak_mb"])
+    assert peaks[1] < 1.05 * peaks[0]
