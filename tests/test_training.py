@@ -157,8 +157,7 @@ def test_constraints_of_the_papers_configs():
 @pytest.mark.long
 def test_papers_network_at_the_size_of_celeba():
     model = build_model(config_lib.paper(45.0, -504750.0), (218, 178, 3))
-    # the authors' has 31.0 M; ours enlarges by convolutions of their own, also beside the skips
-    assert 40e6 < model.count_params() < 44e6
+    assert 0.97 * 31.0e6 < model.count_params() < 1.03 * 31.0e6  # the authors' has 31.0 M
     p = model.decode(tf.zeros([1, 128]))
     assert p.event_shape == (218 * 178 * 3,)
 

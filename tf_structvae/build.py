@@ -111,6 +111,7 @@ def build_model(config: ConfigDict, image_shape: tuple[int, int, int]) -> Struct
         pretrain_variance=config.objective.pretrain_variance,
         mixing_rate=_mixing_rate(config),
         seed=config.seed,
+        accumulate=config.train.accumulate,
         name=config.name,
     )
 

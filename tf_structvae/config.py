@@ -95,6 +95,7 @@ def default() -> ConfigDict:
                 "steps": 1800,
                 "epoch_steps": 200,  # between evaluations, pictures and checkpoints
                 "batch_size": 32,
+                "accumulate": 1,  # parts of a batch, one after the other: less memory, same step
                 "learning_rate": 1.5e-3,
                 "warmup_steps": 100,
                 "final_fraction": 0.05,  # of the learning rate, after a cosine; 1 keeps it constant
@@ -128,10 +129,12 @@ def paper(kl_target: float, entropy_target: float) -> ConfigDict:
     """The paper's settings (4.1, Appendix A), the authors' constants, a network after theirs."""
     c = use_papers_recipe(default())
     stages = ((64, 1), (64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1))
+    # mirrored: a stage that halves the size doubles the filters, one that doubles it halves them
+    mirrored = ((64, 1), (64, 1), (64, 2), (128, 1), (128, 2), (256, 1), (256, 2), (512, 1))
     c.model.latent_dim = 128
     c.model.encoder.update({"stem": 64, "stages": stages, "hidden": 512, "pool": "max"})
     c.model.decoder.update(
-        {"stages": stages, "hidden": 512, "project": 128, "upsample": "transposed"}
+        {"stages": mirrored, "hidden": 512, "project": 128, "upsample": "transposed"}
     )
     c.objective.kl_target = kl_target
     c.objective.entropy_target = entropy_target
@@ -215,6 +218,7 @@ def validate(config: ConfigDict) -> None:
         "train.steps",
         "train.epoch_steps",
         "train.batch_size",
+        "train.accumulate",
         "train.keep_checkpoints",
         "evaluation.batch_size",
         "evaluation.images",
@@ -245,6 +249,11 @@ def validate(config: ConfigDict) -> None:
         )
     for path in ("objective.constrain_kl", "objective.constrain_entropy"):
         check(path, "True or False", lambda v: isinstance(v, bool))
+    check(
+        "train.accumulate",
+        f"at most train.batch_size = {config.train.batch_size}, one part an image",
+        lambda v: v <= config.train.batch_size,
+    )
     starts = {config.objective.kl_start, config.objective.entropy_budget_start} != {None}
     check(
         "objective.ramp_steps",

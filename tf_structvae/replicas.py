@@ -1,4 +1,4 @@
-"""What is the same on every replica: means over the global batch, and noise by place in it."""
+"""What is the same on every replica: sums over the global batch, and noise by place in it."""
 
 from __future__ import annotations
 
@@ -48,15 +48,9 @@ def noise_of_global_batch(samples, batch, size, seed):
 
 
 def global_sum(x):
-    """The sum over replicas of a tensor, a constant for the gradient."""
-    x = tf.stop_gradient(x)
+    """The sum over replicas of tensors in any nest, constants for the gradient."""
+    x = tf.nest.map_structure(tf.stop_gradient, x)
     context = tf.distribute.get_replica_context()
-    if context is not None and context.num_replicas_in_sync > 1:
+    if context is not None and context.num_replicas_in_sync > 1 and tf.nest.flatten(x):
         return context.all_reduce(tf.distribute.ReduceOp.SUM, x)
     return x
-
-
-def global_mean(x):
-    """The mean over the first axis of the global batch, a constant for the gradient."""
-    count = tf.cast(tf.shape(x)[0], x.dtype)
-    return global_sum(tf.reduce_sum(x, 0)) / global_sum(count)

@@ -2,32 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tf_structvae import replicas
+from tf_structvae import accumulation, objective, replicas
 from tf_structvae.constraints import Constraint
-from tf_structvae.distributions import LowRankMultivariateNormal
+from tf_structvae.objective import Observation
+from tf_structvae.step import LOGGED, Step
 from tf_structvae.targets import check
 
 tfd = tfp.distributions
 
-
-class Observation(NamedTuple):
-    """What images tell of p(x | z): one value an image, averaged over the samples of z."""
-
-    log_prob: tf.Tensor  # nats, [B]
-    entropy: tf.Tensor  # nats, [B]
-    entropy_above_floor: tf.Tensor  # entropy minus that of D alone, nats, [B]
-    squared_error: tf.Tensor  # |x - mean|^2, [B]
-    noise_mean: tf.Tensor  # E[omega_p | x], [B, R]; R = 0 without a factor
-    noise_moment: tf.Tensor  # E[omega_p omega_p^T | x], [B, R, R]
-    measured: dict[str, tf.Tensor]  # of `StructuredVAE.measure`, each [B]
+__all__ = ["Observation", "StructuredVAE"]
 
 
 @keras.saving.register_keras_serializable(package="tf_structvae")
@@ -61,6 +50,7 @@ class StructuredVAE(keras.Model):
         pretrain_variance: float = 0.01,
         mixing_rate: float | keras.optimizers.schedules.LearningRateSchedule = 0.02,
         seed: int = 0,
+        accumulate: int = 1,
         **kwargs,
     ):
         """
@@ -75,9 +65,17 @@ class StructuredVAE(keras.Model):
           pretrain_variance: see there.
           mixing_rate: step of the closed-form scale of a head that has one, a number or a schedule.
           seed: of the noise of z.
+          accumulate: into how many parts `train_step` divides the batch (of each replica), one
+            after the other, so that about so many times less memory goes to activations. The step
+            is that of the whole batch, but for batch normalisation, which normalises each part by
+            its own statistics (the moving ones move once a step, by the mean over the parts), and
+            for layers that draw random numbers, such as dropout. A constraint with damping costs
+            one more forward pass, since its coefficient depends on the mean over all parts; only of
+            the encoder if it is on "kl".
 
         Raises:
-          ValueError: an unknown or doubled constraint, or shapes that do not fit.
+          ValueError: an unknown or doubled constraint, shapes that do not fit, or parts with batch
+            normalisation across replicas.
         """
         super().__init__(**kwargs)
         if encoder.output_shape[-1] % 2:
@@ -91,9 +89,14 @@ class StructuredVAE(keras.Model):
             raise ValueError(
                 f"constraints must name different quantities of {self.QUANTITIES}, got {names}."
             )
-        for label, value, least in (("samples", samples, 1), ("pretrain_steps", pretrain_steps, 0)):
+        for label, value, least in (
+            ("samples", samples, 1),
+            ("pretrain_steps", pretrain_steps, 0),
+            ("accumulate", accumulate, 1),
+        ):
             if value < least:
                 raise ValueError(f"{label} must be at least {least}, got {value}.")
+        accumulation.check_replicas((encoder, decoder), accumulate)
         self.encoder = encoder
         self.decoder = decoder
         self.constraints = list(constraints)
@@ -102,6 +105,7 @@ class StructuredVAE(keras.Model):
         self.pretrain_variance = pretrain_variance
         self.mixing_rate = mixing_rate
         self.seed = seed
+        self.accumulate = accumulate
         self.image_shape = tuple(encoder.input_shape[1:])
         self.latent_dim = encoder.output_shape[-1] // 2
         # not the optimiser's count, which leaves out the steps that a loss scale skips
@@ -115,9 +119,8 @@ class StructuredVAE(keras.Model):
         )
         self._check_targets()
         replicas.check_variables(*(c.multiplier for c in constraints))
-        self._means = {name: replicas.GlobalMean(name=name) for name in self._LOGGED}
-        self._rank = getattr(self.head, "rank", 0)
-        self._closed_form = getattr(self.head, "closed_form", False)
+        self._means = {name: replicas.GlobalMean(name=name) for name in LOGGED}
+        self.closed_form = getattr(self.head, "closed_form", False)
         self.built = True
 
     def _check_targets(self):
@@ -130,15 +133,6 @@ class StructuredVAE(keras.Model):
             getattr(head, "epsilon", 1.0),
         )
 
-    _LOGGED = (
-        "loss",
-        "elbo",
-        "log_prob",
-        "kl",
-        "entropy",
-        "entropy_above_floor",
-        "noise_square",
-    )
     QUANTITIES = ("kl", "entropy", "negative_log_prob", "squared_error")
 
     # --- The model ----------------------------------------------------------------------------
@@ -171,23 +165,7 @@ class StructuredVAE(keras.Model):
         samples, batch = tf.shape(latents)[0], tf.shape(images)[0]
         p = self.decode(tf.reshape(latents, [-1, self.latent_dim]), training)
         x = tf.tile(tf.reshape(images, [batch, p.event_shape[0]]), [samples, 1])
-        if isinstance(p, LowRankMultivariateNormal):
-            s = p.summarize(x)
-            outer = s.noise_mean[..., tf.newaxis] * s.noise_mean[..., tf.newaxis, :]
-            above = s.entropy - p.entropy_floor()
-            values = (s.log_prob, s.entropy, above, s.noise_mean, outer + s.noise_covariance)
-        else:
-            entropy = p.entropy()
-            nothing = tf.zeros([samples * batch, 0])
-            above = entropy - (p.entropy_floor() if hasattr(p, "entropy_floor") else entropy)
-            values = (p.log_prob(x), entropy, above, nothing, nothing[..., tf.newaxis])
-        error = tf.reduce_sum(tf.square(x - p.mean()), -1)
-
-        def mean_of_samples(v):
-            return tf.reduce_mean(tf.reshape(v, [samples, batch, *v.shape[1:]]), 0)
-
-        measured = {k: mean_of_samples(v) for k, v in self.measure(x, p).items()}
-        return Observation(*map(mean_of_samples, (*values[:3], error, *values[3:])), measured)  # type: ignore[call-arg]
+        return objective.observe(p, x, samples, self.measure)
 
     def measure(self, x, p) -> dict[str, tf.Tensor]:
         """Quantities of a subclass's own, for its constraints; it adds their names to `QUANTITIES`.
@@ -201,105 +179,41 @@ class StructuredVAE(keras.Model):
         """
         return {}
 
-    def _forward(self, images, seed, training):
-        """KL divergence [B] and observation of a batch of images, with noise from `seed`."""
-        batch = tf.shape(images)[0]
-        noise = replicas.noise_of_global_batch(self.samples, batch, self.latent_dim, seed)
-        several = tf.distribute.get_strategy().num_replicas_in_sync > 1
-        if several:
-            # A replica may have no image, which some convolutions cannot stand: it gets one.
-            spare = tf.maximum(1 - batch, 0)
-            images = tf.pad(images, [[0, spare], [0, 0], [0, 0], [0, 0]])
-            noise = tf.pad(noise, [[0, 0], [0, spare], [0, 0]])
-        posterior = self.encode(images, training)
-        latents = posterior.loc + posterior.stddev() * noise
-        kl = posterior.kl_divergence(tfd.MultivariateNormalDiag(tf.zeros([self.latent_dim])))
-        observation = self.observe(images, latents, training)
-        if several:
-            kl, observation = tf.nest.map_structure(lambda v: v[:batch], (kl, observation))
-        return kl, observation
-
-    def _lagrangian(self, log_prob, quantities, active):
-        """Eq. 2 for each image, [B], and the global mean of each constrained quantity."""
-        loss = -log_prob
-        if "kl" not in [c.name for c in self.constraints]:
-            loss += quantities["kl"]
-        values = {c.name: replicas.global_mean(quantities[c.name]) for c in self.constraints}
-        for c in self.constraints:
-            loss += active[c.name] * c.coefficient(values[c.name]) * c.gap(quantities[c.name])
-        return loss, values
-
-    def _quantities(self, kl, observation):
-        return {
-            "kl": kl,
-            "entropy": observation.entropy,
-            "negative_log_prob": -observation.log_prob,
-            "squared_error": observation.squared_error,
-            **observation.measured,
-        }
-
-    def _step(self, images, seed, training, pretraining):
-        """One pass over a batch: the loss of this replica, and what is needed to update."""
-        kl, observation = self._forward(images, seed, training)
-        log_prob = observation.log_prob
-        n = tf.cast(tf.reduce_prod(self.image_shape), tf.float32)
-        if self.pretrain_steps:
-            variance = self.pretrain_variance
-            mean_only = -0.5 * (
-                observation.squared_error / variance + n * math.log(2 * math.pi * variance)
-            )
-            log_prob = tf.where(pretraining, mean_only, log_prob)
-        # Only the KL divergence has a meaning while the mean alone is trained.
-        active = {c.name: 1.0 for c in self.constraints}
-        active.update({k: tf.where(pretraining, 0.0, 1.0) for k in active if k != "kl"})
-        quantities = self._quantities(kl, observation)
-        per_image, values = self._lagrangian(log_prob, quantities, active)
-        updates = {
-            "loss": per_image,
-            "elbo": observation.log_prob - kl,
-            "log_prob": observation.log_prob,
-            "kl": kl,
-            "entropy": observation.entropy,
-            "entropy_above_floor": observation.entropy_above_floor,
-            "noise_square": tf.linalg.trace(observation.noise_moment) / max(self._rank, 1),
-        }
-        count = replicas.global_sum(tf.cast(tf.shape(images)[0], tf.float32))
-        # the same on every replica, since Keras averages over replicas of unlike batches
-        means = replicas.global_mean(tf.stack(list(updates.values()), axis=-1))
-        for name, mean in zip(updates, tf.unstack(means), strict=True):
-            self._means[name].update_state(mean, sample_weight=count)
-        return tf.reduce_sum(per_image) / count, values, active, observation
-
     def train_step(self, data):
         images = keras.utils.unpack_x_y_sample_weight(data)[0]
-        step = tf.convert_to_tensor(self.steps)
-        pretraining = step < self.pretrain_steps
-        with tf.GradientTape() as tape:
-            loss, values, active, observation = self._step(
-                images, tf.stack([self.seed, step]), True, pretraining
-            )
-            loss = self.optimizer.scale_loss(loss)
-        gradients = tape.gradient(loss, self.trainable_variables)
+        number = tf.convert_to_tensor(self.steps)
+        pretraining = number < self.pretrain_steps
+        step = Step(self, images, tf.stack([self.seed, number]), True, pretraining)
+        updates: accumulation.Updates = []
+        if self.accumulate == 1:
+            means, gradients = step.gradients()
+        else:
+            means, gradients, updates = step.gradients_by_parts(self.accumulate)
+        self._log(means.logged, step.count)
         self.optimizer.apply(gradients, self.trainable_variables)
+        for variable, value in updates:
+            variable.assign(value)
         for c in self.constraints:
-            c.update(values[c.name], active[c.name])
-        if self._closed_form:
-            rate = self.mixing_rate(step) if callable(self.mixing_rate) else self.mixing_rate
+            c.update(means.constrained[c.name], step.active[c.name])
+        if self.closed_form:
+            rate = self.mixing_rate(number) if callable(self.mixing_rate) else self.mixing_rate
             rate = tf.where(pretraining, 0.0, rate)
-            moments = (
-                replicas.global_mean(observation.noise_mean),
-                replicas.global_mean(observation.noise_moment),
-            )
-            self.head.match_noise(*moments, rate)
-        self.steps.assign(step + 1)
+            self.head.match_noise(means.noise["first"], means.noise["second"], rate)
+        self.steps.assign(number + 1)
         return self._logs()
 
     def test_step(self, data):
         images = keras.utils.unpack_x_y_sample_weight(data)[0]
         # The number of images seen so far seeds the noise, so every evaluation draws the same.
         seen = tf.cast(self._means["kl"].count, tf.int32)
-        self._step(images, tf.stack([self.seed + 1, seen]), False, tf.constant(False))
+        step = Step(self, images, tf.stack([self.seed + 1, seen]), False, tf.constant(False))
+        self._log(step.means().logged, step.count)
         return self._logs()
+
+    def _log(self, means, count):
+        # the same on every replica, since Keras averages over replicas of unlike batches
+        for name, mean in means.items():
+            self._means[name].update_state(mean, sample_weight=count)
 
     def predict_step(self, data):
         """The means of p(x | z) at the mean of q(z | x), [B, H * W * C]."""
@@ -335,6 +249,7 @@ class StructuredVAE(keras.Model):
             "pretrain_variance": self.pretrain_variance,
             "mixing_rate": serialize(self.mixing_rate),
             "seed": self.seed,
+            "accumulate": self.accumulate,
         }
 
     @classmethod

@@ -1,0 +1,127 @@
+"""What the residual networks are made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import keras
+
+NORMALIZATIONS = ("batch", "sync_batch", "group", "none")
+
+
+def normalize(x, kind: str, name: str):
+    """One of `NORMALIZATIONS`."""
+    if kind in ("batch", "sync_batch"):
+        layer = keras.layers.BatchNormalization(
+            momentum=0.9, synchronized=kind == "sync_batch", name=name
+        )
+        return layer(x)
+    if kind == "group":
+        groups = math.gcd(8, x.shape[-1])
+        return keras.layers.GroupNormalization(groups, name=name)(x)
+    return x
+
+
+def conv(x, filters: int, size: int, stride: int, name: str, norm: str = "none"):
+    """A convolution; without a bias where batch normalisation would take it away again.
+
+    The gradient of such a bias is rounding noise, along which Adam takes full steps: runs on
+    unlike machines would part.
+    """
+    return keras.layers.Conv2D(
+        filters,
+        size,
+        stride,
+        padding="same",
+        use_bias=norm not in ("batch", "sync_batch"),
+        kernel_initializer="he_normal",
+        name=name,
+    )(x)
+
+
+def transposed(x, filters: int, stride: int, name: str, norm: str = "none"):
+    """A transposed 3x3 convolution that enlarges by `stride`; its bias as that of `conv`."""
+    return keras.layers.Conv2DTranspose(
+        filters,
+        3,
+        stride,
+        padding="same",
+        use_bias=norm not in ("batch", "sync_batch"),
+        kernel_initializer="he_normal",
+        name=name,
+    )(x)
+
+
+def residual(x, filters: int, resample: Callable, stride: int, norm: str, activation: str, name):
+    """act(norm(conv(resample(act(norm(conv(x)))))) + resample(skip(x))), two 3x3 convolutions.
+
+    The encoder's first convolution has the stride; the decoder enlarges between the two, so that
+    only the second works at the larger size.
+    """
+    skip = x
+    if stride != 1 or x.shape[-1] != filters:
+        skip = conv(x, filters, 1, stride, f"{name}_skip")
+    y = conv(x, filters, 3, stride, f"{name}_conv1", norm)
+    y = keras.layers.Activation(activation)(normalize(y, norm, f"{name}_norm1"))
+    y = conv(resample(y, f"{name}_main"), filters, 3, 1, f"{name}_conv2", norm)
+    y = normalize(y, norm, f"{name}_norm2")
+    y = keras.layers.add([y, resample(skip, f"{name}_skip")])
+    return keras.layers.Activation(activation, name=name)(y)
+
+
+def same(x, name: str):
+    """Resamples nothing."""
+    return x
+
+
+def crop(x, size: tuple[int, int], name: str):
+    """Leaves out what is more than `size` at the bottom and on the right."""
+    extra = (x.shape[1] - size[0], x.shape[2] - size[1])
+    if any(extra):
+        x = keras.layers.Cropping2D(((0, extra[0]), (0, extra[1])), name=f"{name}_crop")(x)
+    return x
+
+
+def enlarge(size: tuple[int, int], stride: int, mode: str) -> Callable:
+    """Enlarges by `stride` and crops to `size`."""
+
+    def resample(x, name):
+        if stride == 1:
+            return x
+        x = keras.layers.UpSampling2D(stride, interpolation=mode, name=f"{name}_up")(x)
+        return crop(x, size, name)
+
+    return resample
+
+
+def transposed_residual(x, filters: int, size, stride: int, norm: str, activation: str, name):
+    """act(norm(conv(act(norm(transposed(x))))) + enlarge(skip(x))): a mirrored encoder stage.
+
+    It is the first 3x3 convolution that enlarges, so that the second can even out what a transposed
+    convolution with a stride leaves uneven. The skip has a 1x1 convolution and repeats pixels: with
+    a stride of its own it would reach only one pixel in stride^2.
+    """
+    skip = x
+    if stride != 1 or x.shape[-1] != filters:
+        skip = conv(x, filters, 1, 1, f"{name}_skip")
+    y = crop(transposed(x, filters, stride, f"{name}_conv1", norm), size, f"{name}_main")
+    y = keras.layers.Activation(activation)(normalize(y, norm, f"{name}_norm1"))
+    y = conv(y, filters, 3, 1, f"{name}_conv2", norm)
+    y = normalize(y, norm, f"{name}_norm2")
+    y = keras.layers.add([y, enlarge(size, stride, "nearest")(skip, f"{name}_skip")])
+    return keras.layers.Activation(activation, name=name)(y)
+
+
+def project(latent, size: tuple[int, int], filters: int, upsample: str):
+    """The linear map from z [B, L] to the lowest resolution [B, *size, filters]."""
+    if upsample != "transposed":
+        x = keras.layers.Dense(size[0] * size[1] * filters, name="project")(latent)
+        return keras.layers.Reshape((*size, filters))(x)
+    # The same map as a transposed convolution, whose bias is the same for all pixels. Keras's
+    # initialisers would count the kernel's extent into the fan, but each pixel sees z just once.
+    initial = keras.initializers.RandomNormal(stddev=latent.shape[-1] ** -0.5)
+    x = keras.layers.Reshape((1, 1, latent.shape[-1]))(latent)
+    return keras.layers.Conv2DTranspose(filters, size, kernel_initializer=initial, name="project")(
+        x
+    )
