@@ -5,7 +5,7 @@
 
 Files and folders: docs/celeba.md. Latent 128, rank 25, D = 1e-5 I, KL target 45, entropy target
 -504750 (the floor of -504940 plus 190 nats), Adam 1e-4, batch 25, 100 passes over 10,000 images
-(Appendix A). The authors' rate 1 and damping 10 on sums over a batch of 25 are 25 and 250 per image.
+(Appendix A). The authors' rate 1 and damping 10 on sums over a batch of 25 are 25 and 250 an image.
 MEMORY
 Not run on CelebA itself; what to expect is the paper's Table 1.
 """
