@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
-import resource
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 
+from tf_structvae import memory
 from tf_structvae.benchmarks import implementations, train_step
 from tf_structvae.benchmarks.problem import Problem
 
@@ -48,16 +46,7 @@ def measure(job: dict) -> dict:
             seconds.append(time.perf_counter() - start)
     except Exception as error:  # an implementation that fails on these numbers is a result
         return {"error": type(error).__name__}
-    return {"seconds": float(np.median(seconds)), "peak_mb": _peak_megabytes()}
-
-
-def _peak_megabytes() -> float:
-    """The high-water mark of this program; getrusage would count the parent's at the fork."""
-    status = Path("/proc/self/status")
-    found = re.search(r"VmHWM:\s+(\d+)", status.read_text()) if status.exists() else None
-    if found:
-        return int(found[1]) / 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"seconds": float(np.median(seconds)), "peak_mb": memory.peak() / 2**20}
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 
 from absl import flags
@@ -24,6 +26,14 @@ _DISTRIBUTE = flags.DEFINE_enum(
 _PIXEL = flags.DEFINE_list(
     "pixel", None, "ROW,COLUMN of the pixel whose covariances are drawn; default the centre."
 )
+_PREFLIGHT = flags.DEFINE_bool(
+    "preflight",
+    None,
+    "Only tell what a run takes and whether it fits; --nopreflight trains without asking.",
+)
+_MEMORY_BUDGET = flags.DEFINE_float(
+    "memory_budget", 0.0, "GB (2^30 bytes) that a run may take; 0: what is available.", 0.0
+)
 flags.mark_flag_as_required("config")
 
 
@@ -32,6 +42,9 @@ def main() -> None:
 
     config = _CONFIG.value
     config_lib.validate(config)
+    if _PREFLIGHT.value:
+        _preflight(config, "always")
+        return
     from tf_structvae import workdir
 
     directory = _WORKDIR.value or f"runs/{config.name}"
@@ -39,7 +52,12 @@ def main() -> None:
     from tf_structvae import cluster, report
     from tf_structvae.training import Experiment
 
+    several = _DISTRIBUTE.value == "multi_worker"  # it must be set up before TensorFlow works
+    if _PREFLIGHT.value is None and not several:
+        _preflight(config, "if_large")
     experiment = Experiment(config, directory, _DISTRIBUTE.value)
+    if _PREFLIGHT.value is None and several:
+        _preflight(config, "never", experiment)
     experiment.start(_RESUME.value, _ALLOW_CHANGES.value)
     pixel = report.parse_pixel(_PIXEL.value, experiment.source.image_shape)
     if experiment.is_chief:
@@ -50,6 +68,48 @@ def main() -> None:
     with cluster.chief_first(experiment.strategy):
         if experiment.is_chief:
             _finish(experiment, logs, pixel)
+
+
+def _replicas() -> int:
+    """How many replicas --distribute makes, as far as it can be told before."""
+    import tensorflow as tf
+
+    from tf_structvae import tf_config
+
+    if _DISTRIBUTE.value == "none":
+        return 1
+    workers = 1
+    if _DISTRIBUTE.value == "multi_worker":
+        text = os.environ.get("TF_CONFIG", "")
+        tf_config.check(text)
+        workers = len(json.loads(text)["cluster"]["worker"])
+    return workers * max(len(tf.config.list_physical_devices("GPU")), 1)
+
+
+def _preflight(config, when: str, experiment=None) -> None:
+    """Refuses a run that does not fit; see `preflight.check`."""
+    from tf_structvae import datasets, preflight
+    from tf_structvae.datasets import pipeline
+
+    d, t = config.data, config.train
+    images, rate = pipeline.SHUFFLE_BUFFER, None
+    if experiment is not None:
+        shape, images = experiment.source.image_shape, experiment.source.count
+        replicas = experiment.strategy.num_replicas_in_sync
+    else:
+        replicas = _replicas()
+        if d.get("image_size", ()):
+            shape = (*d.image_size, 3)  # the most channels there are; the data need not be there
+        else:
+            source = datasets.prepare(d.name, "train", d.variant, d.dir or None)
+            shape, images = source.image_shape, source.count
+            if when == "always":
+                steps = max(t.steps, 20)
+                batches = pipeline.training_batches(
+                    source.examples, images, t.batch_size, steps, config.seed, flip=d.flip
+                )
+                rate = preflight.pipeline_rate(batches)
+    preflight.check(config, shape, replicas, images, _MEMORY_BUDGET.value, when, rate)
 
 
 def _finish(experiment, logs: dict[str, float], pixel: tuple[int, int]) -> None:

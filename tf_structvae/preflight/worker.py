@@ -1,0 +1,66 @@
+"""`python -m tf_structvae.preflight.worker JSON`: runs steps of a config, prints what they took."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tf_structvae import config as config_lib
+from tf_structvae import memory
+from tf_structvae.build import build_model, build_optimizer
+from tf_structvae.evaluation.calibration import calibration
+
+
+def _peak() -> int:
+    if tf.config.list_physical_devices("GPU"):
+        return int(tf.config.experimental.get_memory_info("GPU:0")["peak"])
+    return memory.peak()
+
+
+def _train(model: keras.Model, images: np.ndarray, steps: int, seconds: float) -> dict:
+    """Steps after a first one that is not counted, unless it took all the time there is."""
+    took: list[float] = []
+    for _ in range(1 + steps):
+        start = time.perf_counter()
+        model.train_on_batch(images)
+        took.append(time.perf_counter() - start)
+        if sum(took) > seconds:
+            break
+    return {"seconds": float(np.median(took[1:] or took)), "peak": _peak()}
+
+
+def main(job: dict) -> None:
+    """Trains on random images, then evaluates; a line of JSON for each."""
+    for gpu in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(gpu, True)
+    config = config_lib.default()
+    config.update(job["config"])
+    keras.config.set_dtype_policy(config.train.precision)
+    keras.utils.set_random_seed(config.seed)
+    shape = tuple(job["image_shape"])
+    model = build_model(config, shape)
+    model.compile(build_optimizer(config), jit_compile=config.train.jit)
+    rng = np.random.default_rng(config.seed)
+
+    def draw(count: int) -> np.ndarray:
+        return rng.integers(0, 256, (count, *shape), np.uint8) / np.float32(255)
+
+    try:
+        trained = _train(model, draw(config.train.batch_size), job["steps"], job["most_seconds"])
+        print(json.dumps({"step": trained}), flush=True)
+        if job["evaluate"]:
+            images = draw(config.evaluation.batch_size)
+            model.test_on_batch(images)
+            calibration(model, [images])
+            print(json.dumps({"evaluation": {"peak": _peak()}}), flush=True)
+    except (tf.errors.ResourceExhaustedError, MemoryError):
+        print(json.dumps({"error": "was refused memory"}), flush=True)
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))
