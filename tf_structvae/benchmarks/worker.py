@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tf_structvae import memory
-from tf_structvae.benchmarks import implementations, train_step
+from tf_structvae.benchmarks import data, implementations, train_step
 from tf_structvae.benchmarks.problem import Problem
 
 
@@ -31,6 +31,8 @@ def _build(job: dict) -> Callable | None:
 def measure(job: dict) -> dict:
     """Median seconds and peak memory (MB) of a job, or why it could not be run."""
     try:
+        if job.get("suite") == "data":
+            return data.measure(job["problem"])
         run = _build(job)
     except ImportError as error:
         return {"error": f"{error.name} is not installed"}

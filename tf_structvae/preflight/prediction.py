@@ -197,6 +197,4 @@ def _evaluated(network: keras.Model) -> int:
 def _data(images: int, size: int) -> int:
     """What `pipeline.training_batches` holds: all images if they are small, else a buffer."""
     everything = images * size
-    if everything <= pipeline.CACHE_BYTES:
-        return everything
-    return min(images, pipeline.SHUFFLE_BUFFER) * size
+    return everything if everything <= pipeline.CACHE_BYTES else pipeline.SHUFFLE_BYTES

@@ -91,24 +91,18 @@ def _preflight(config, when: str, experiment=None) -> None:
     from tf_structvae import datasets, preflight
     from tf_structvae.datasets import pipeline
 
-    d, t = config.data, config.train
-    images, rate = pipeline.SHUFFLE_BUFFER, None
+    d, t, rate = config.data, config.train, None
     if experiment is not None:
         shape, images = experiment.source.image_shape, experiment.source.count
         replicas = experiment.strategy.num_replicas_in_sync
+    elif d.image_size:  # the data need not be there; 3 channels are the most there are
+        shape, images, replicas = (*d.image_size, d.channels or 3), d.limit, _replicas()
     else:
-        replicas = _replicas()
-        if d.get("image_size", ()):
-            shape = (*d.image_size, 3)  # the most channels there are; the data need not be there
-        else:
-            source = datasets.prepare(d.name, "train", d.variant, d.dir or None)
-            shape, images = source.image_shape, source.count
-            if when == "always":
-                steps = max(t.steps, 20)
-                batches = pipeline.training_batches(
-                    source.examples, images, t.batch_size, steps, config.seed, flip=d.flip
-                )
-                rate = preflight.pipeline_rate(batches)
+        source = datasets.prepare(datasets.Spec.of_config(d), "train")
+        shape, images, replicas = source.image_shape, source.count, _replicas()
+        if when == "always":
+            batches = pipeline.training_batches(source, t.batch_size, 10**6, config.seed)
+            rate = preflight.pipeline_rate(batches)
     preflight.check(config, shape, replicas, images, _MEMORY_BUDGET.value, when, rate)
 
 
