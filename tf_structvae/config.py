@@ -145,6 +145,7 @@ def paper(kl_target: float, entropy_target: float) -> ConfigDict:
     c.train.learning_rate = 1e-4
     c.train.warmup_steps = 0
     c.train.final_fraction = 1.0
+    c.evaluation.batch_size = 10
     return c
 
 

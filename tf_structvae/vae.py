@@ -10,6 +10,7 @@ import tensorflow_probability as tfp
 
 from tf_structvae import accumulation, objective, replicas
 from tf_structvae.constraints import Constraint
+from tf_structvae.inference import Slices, before
 from tf_structvae.objective import Observation
 from tf_structvae.step import LOGGED, Step
 from tf_structvae.targets import check
@@ -121,6 +122,9 @@ class StructuredVAE(keras.Model):
         replicas.check_variables(*(c.multiplier for c in constraints))
         self._means = {name: replicas.GlobalMean(name=name) for name in LOGGED}
         self.closed_form = getattr(self.head, "closed_form", False)
+        self._encode = Slices(encoder, self.image_shape)
+        body = before(self.head, decoder)
+        self._features = None if body is None else Slices(body, self.image_shape)
         self.built = True
 
     def _check_targets(self):
@@ -139,11 +143,15 @@ class StructuredVAE(keras.Model):
 
     def encode(self, images, training: bool = False) -> tfp.distributions.Distribution:
         """q(z | x): a diagonal normal with batch [B] and event [L]."""
-        mean, log_variance = tf.split(self.encoder(images, training=training), 2, axis=-1)
+        in_slices = tf.executing_eagerly() and not training
+        emitted = self._encode(images) if in_slices else self.encoder(images, training=training)
+        mean, log_variance = tf.split(emitted, 2, axis=-1)
         return tfd.MultivariateNormalDiag(mean, tf.exp(0.5 * tf.maximum(log_variance, -20.0)))
 
     def decode(self, latents, training: bool = False) -> tfp.distributions.Distribution:
         """p(x | z): a distribution with batch [B] and event [H * W * C]."""
+        if self._features is not None and tf.executing_eagerly() and not training:
+            return self.head(self._features(latents))
         return self.decoder(latents, training=training)
 
     def call(self, images, training: bool = False):

@@ -13,9 +13,8 @@ A training step holds
   TFP's class, `WEIGHTED_COPIES` of the features for each channel if the noise differs by pixel;
 * the cached or shuffled images of the training set.
 
-Keras keeps the outputs of all layers of a network until its end where it does not run in a graph
-(`Function.run_through_graph`), as `calibration` and the pictures let it: evaluation takes them and
-`EAGER_WORKSPACE` times the largest for each image of its batch.
+Evaluation holds `EVALUATION_WORKSPACE` times the largest output of a layer for each image of its
+batch.
 
 The constants were fitted to peaks of resident memory on a CPU (TensorFlow 2.21): the default and
 the paper's network, 64x64 to 218x178, batch 4 to 128, all heads. The predictions are within 20%
@@ -40,7 +39,7 @@ from tf_structvae.datasets import pipeline
 
 PROGRAM = 950 << 20
 WORKSPACE = 5
-EAGER_WORKSPACE = 2
+EVALUATION_WORKSPACE = 7
 STOCK_COPIES = 10
 WEIGHTED_COPIES = 2
 XLA_PROGRAM = 800 << 20  # its compiler
@@ -189,9 +188,9 @@ def _kept(network: keras.Model, half: bool) -> list[int]:
 
 
 def _evaluated(network: keras.Model) -> int:
-    """What a network holds for one image outside a graph."""
+    """What a network holds for one image in inference."""
     sizes = [4 * math.prod(t.shape[1:]) for la in network.layers for t in _tensors(la.output)]
-    return sum(sizes) + EAGER_WORKSPACE * max(sizes)
+    return EVALUATION_WORKSPACE * max(sizes)
 
 
 def _data(images: int, size: int) -> int:
