@@ -40,4 +40,4 @@ def before(head: keras.layers.Layer, network: keras.Model) -> keras.Model | None
     inputs = getattr(network, "inputs", None)
     if not inputs or len(inputs) != 1 or network.layers[-1] is not head:
         return None
-    return keras.Model(inputs, head.input)
+    return keras.Model(inputs[0], head.input)
