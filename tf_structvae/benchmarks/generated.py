@@ -50,4 +50,4 @@ class Generated(tfds.core.GeneratorBasedBuilder):
             noisy = np.clip(smooth + rng.integers(-2, 3, smooth.shape), 0, 255).astype(np.uint8)
             png = io.BytesIO()
             Image.fromarray(noisy).save(png, format="PNG", compress_level=1)
-            yield i, {"image": png}
+            yield i, {"image": io.BytesIO(png.getvalue())}
