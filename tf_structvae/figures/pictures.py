@@ -1,4 +1,4 @@
-"""Arrays and distributions in, figures out. Nothing here shows or saves a figure."""
+"""Distributions as rows of pictures, and numbers as colours."""
 
 from __future__ import annotations
 
@@ -8,11 +8,8 @@ from typing import NamedTuple
 import matplotlib
 import numpy as np
 import tensorflow as tf
-from matplotlib.figure import Figure
 
 from tf_structvae.distributions import LowRankMultivariateNormal
-
-_INCHES = 0.9  # of one small picture
 
 
 class Row(NamedTuple):
@@ -62,6 +59,7 @@ def observation_rows(
     image_shape: tuple[int, int, int],
     pixel: tuple[int, int] | None = None,
     seed: int = 0,
+    pixel_noise: bool | None = None,
 ) -> list[Row]:
     """The six rows of Fig. 2 of p(x | z): mean, sample, difference, variance, covariances.
 
@@ -70,10 +68,11 @@ def observation_rows(
       image_shape: (H, W, C).
       pixel: (row, column) of the pixel for the covariances; None is the centre, as in the paper.
       seed: of the sample.
+      pixel_noise: see `sample_picture`.
     """
     pixel = pixel or (image_shape[0] // 2, image_shape[1] // 2)
     mean = to_images(p.mean(), image_shape)
-    sample = to_images(sample_picture(p, seed), image_shape)
+    sample = to_images(sample_picture(p, seed, pixel_noise), image_shape)
     variance = to_images(p.variance(), image_shape).mean(-1, keepdims=True)
     covariance = covariance_to_pixel(p, image_shape, pixel)
     return [
@@ -86,17 +85,33 @@ def observation_rows(
     ]
 
 
-def colorize(row: Row) -> np.ndarray:
-    """RGB pictures in [0, 1], [K, H, W, 3]; one scale for all pictures of the row."""
+def scale_limit(*images: np.ndarray) -> float:
+    """The largest size of numbers that a shared scale shows; 0.2% may lie beyond it."""
+    sizes = np.concatenate([np.abs(x).ravel() for x in images])
+    # of a picture with one pixel that is not zero a quantile knows nothing
+    return float(np.quantile(sizes, 0.998) or sizes.max() or 1e-12)
+
+
+def color_map(kind: str) -> str:
+    """Of matplotlib, all safe for the colour-blind, for the numbers of a kind of row."""
+    return {"difference": "gray", "variance": "viridis", "covariance": "cividis"}[kind]
+
+
+def colorize(row: Row, limit: float | None = None) -> np.ndarray:
+    """RGB pictures in [0, 1], [K, H, W, 3]; one scale for all pictures of the row.
+
+    Args:
+      row: of "image"s, shown as they are, "difference"s around a grey zero, or maps from zero.
+      limit: end of the scale of differences and maps; None fits it to the row.
+    """
     x = row.images
     if row.kind == "image":
         shown = np.clip(x, 0, 1)
-    elif row.kind == "difference":
-        shown = np.clip(0.5 + 0.5 * x / max(np.quantile(np.abs(x), 0.998), 1e-12), 0, 1)
     else:
-        scaled = np.clip(x[..., 0] / max(np.quantile(x, 0.998), 1e-12), 0, 1)
-        name = "viridis" if row.kind == "variance" else "cividis"
-        return matplotlib.colormaps[name](scaled)[..., :3]
+        scaled = x / (limit or scale_limit(x))
+        if row.kind != "difference":
+            return matplotlib.colormaps[color_map(row.kind)](np.clip(scaled[..., 0], 0, 1))[..., :3]
+        shown = np.clip(0.5 + 0.5 * scaled, 0, 1)
     # anything but RGB is shown as grey
     return shown if shown.shape[-1] == 3 else np.repeat(shown.mean(-1, keepdims=True), 3, -1)
 
@@ -105,54 +120,11 @@ def grid(images: np.ndarray, columns: int, pad: int = 1) -> np.ndarray:
     """[K, H, W, 3] -> [rows * (H + pad), columns * (W + pad), 3], with white gaps."""
     k, h, w, c = images.shape
     rows = -(-k // columns)
-    sheet = np.ones([rows * columns, h + pad, w + pad, c], images.dtype)
+    white = 255 if images.dtype == np.uint8 else 1
+    sheet = np.full([rows * columns, h + pad, w + pad, c], white, images.dtype)
     sheet[:k, :h, :w] = images
     sheet = sheet.reshape(rows, columns, h + pad, w + pad, c)
     return sheet.swapaxes(1, 2).reshape(rows * (h + pad), columns * (w + pad), c)
-
-
-def sheet(rows: Sequence[Row], title: str, note: str = "") -> Figure:
-    """Labelled rows of pictures, one column an image."""
-    columns = max(len(r.images) for r in rows)
-    aspect = rows[0].images.shape[1] / rows[0].images.shape[2]
-    height = len(rows) * _INCHES * aspect
-    bottom = 0.3 if note else 0.05
-    total = height + 0.45 + bottom
-    # 0.075 inches a letter of the longest line
-    left = max(1.35, 0.2 + 0.075 * max(len(t) for r in rows for t in r.label.split("\n")))
-    width = columns * _INCHES + left + 0.05
-    figure = Figure(figsize=(width, total), dpi=150)
-    axes = figure.subplots(len(rows), 1, squeeze=False)[:, 0]
-    figure.subplots_adjust(
-        left=left / width, right=0.995, top=1 - 0.4 / total, bottom=bottom / total, hspace=0.02
-    )
-    for axis, row in zip(axes, rows, strict=True):
-        axis.imshow(grid(colorize(row), columns), interpolation="nearest", aspect="auto")
-        axis.set_xticks([])
-        axis.set_yticks([])
-        for side in axis.spines.values():
-            side.set_visible(False)
-        axis.set_ylabel(row.label, rotation=0, ha="right", va="center", fontsize=9)
-    figure.suptitle(title, fontsize=11, y=1 - 0.12 / total, va="top")
-    if note:
-        figure.text(0.5, 0.06 / total, note, ha="center", fontsize=7.5, color="0.35")
-    return figure
-
-
-def panels(panels: Sequence[tuple[str, np.ndarray]], columns: int, title: str) -> Figure:
-    """Titled blocks of pictures [K, H, W, C] side by side, each `columns` wide."""
-    rows = -(-len(panels[0][1]) // columns)
-    aspect = panels[0][1].shape[1] / panels[0][1].shape[2]
-    wide, high = columns * _INCHES * 0.75, rows * _INCHES * 0.75 * aspect
-    figure = Figure(figsize=(len(panels) * (wide + 0.15), high + 0.65), dpi=150)
-    axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    for axis, (label, images) in zip(axes, panels, strict=True):
-        axis.imshow(grid(colorize(Row(label, images)), columns), interpolation="nearest")
-        axis.set_axis_off()
-        axis.set_title(label, fontsize=9)
-    figure.suptitle(title, fontsize=11, y=1 - 0.08 / (high + 0.65), va="top")
-    figure.subplots_adjust(0.005, 0.01, 0.995, high / (high + 0.62), wspace=0.15 / wide)
-    return figure
 
 
 def reconstruction_sheet(model, images: tf.Tensor, seed: int) -> np.ndarray:
