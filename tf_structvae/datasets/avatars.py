@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 from collections.abc import Iterator
 
@@ -11,6 +10,7 @@ import tensorflow_datasets as tfds
 
 from tf_structvae.datasets import avatar_drawing as drawing
 from tf_structvae.datasets.drawing_pool import draw_split
+from tf_structvae.datasets.drawn import sized, tiny
 
 _DESCRIPTION = """\
 Cartoon faces whose skin, hair, clothing, background and light vary independently of each other,
@@ -28,18 +28,6 @@ _CITATION = """\
 """
 
 
-@dataclasses.dataclass
-class AvatarsConfig(tfds.core.BuilderConfig):
-    """Image size, number of examples of each split, and seed."""
-
-    height: int = 64
-    width: int = 64
-    train: int = 10_000
-    validation: int = 1_000
-    test: int = 2_000
-    seed: int = 0
-
-
 def _rgb(color: str) -> np.ndarray:
     return np.array([int(color[i : i + 2], 16) for i in (1, 3, 5)], np.float32) / 255.0
 
@@ -50,20 +38,10 @@ class Avatars(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First release."}
     BUILDER_CONFIGS = [
-        AvatarsConfig(name="64x64", description="64 x 64 pixels, the default experiment."),
-        AvatarsConfig(name="218x178", height=218, width=178, description="The size of CelebA."),
-        AvatarsConfig(
-            name="32x32", height=32, width=32, description="32 x 32 pixels, for ablations."
-        ),
-        AvatarsConfig(
-            name="16x16_tiny",
-            height=16,
-            width=16,
-            train=256,
-            validation=64,
-            test=64,
-            description="A few small ones, for tests.",
-        ),
+        sized(64, 64, "64 x 64 pixels, the default experiment."),
+        sized(218, 178, "The size of CelebA."),
+        sized(32, 32, "32 x 32 pixels, for ablations."),
+        tiny(16),
     ]
 
     def _info(self) -> tfds.core.DatasetInfo:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 from collections.abc import Iterator
 
@@ -11,6 +10,7 @@ import tensorflow_datasets as tfds
 
 from tf_structvae.datasets import brain_drawing as drawing
 from tf_structvae.datasets.drawing_pool import draw_split
+from tf_structvae.datasets.drawn import sized, tiny
 
 _DESCRIPTION = """\
 Grey axial T1 slices of one real anatomy, varied synthetically. The anatomy is the skull-stripped
@@ -59,40 +59,16 @@ BSD-licensed and gives the template's own license as unknown.)
 """
 
 
-@dataclasses.dataclass
-class BrainsConfig(tfds.core.BuilderConfig):
-    """Image size, number of examples of each split, and seed."""
-
-    height: int = 96
-    width: int = 96
-    train: int = 10_000
-    validation: int = 1_000
-    test: int = 2_000
-    seed: int = 0
-
-
 class Brains(tfds.core.GeneratorBasedBuilder):
     """TFDS builder; `Brains(config="96x96").download_and_prepare()` draws on all cores."""
 
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First release."}
     BUILDER_CONFIGS = [
-        BrainsConfig(name="96x96", description="96 x 96 pixels of 2.25 mm."),
-        BrainsConfig(
-            name="192x192", height=192, width=192, description="192 x 192 pixels of 1.125 mm."
-        ),
-        BrainsConfig(
-            name="48x48", height=48, width=48, description="48 x 48 pixels of 4.5 mm, for studies."
-        ),
-        BrainsConfig(
-            name="24x24_tiny",
-            height=24,
-            width=24,
-            train=256,
-            validation=64,
-            test=64,
-            description="A few small ones, for tests.",
-        ),
+        sized(96, 96, "96 x 96 pixels of 2.25 mm."),
+        sized(192, 192, "192 x 192 pixels of 1.125 mm."),
+        sized(48, 48, "48 x 48 pixels of 4.5 mm, for studies."),
+        tiny(24),
     ]
 
     def _info(self) -> tfds.core.DatasetInfo:
