@@ -48,7 +48,7 @@ def measure(
       steps: how many to time, after one that is not counted.
       budget: bytes; a process that holds more is ended. None does not watch.
       replicas: how many share a batch.
-      seconds: no further step is begun after so many; a first step that is longer is the only one.
+      seconds: no third step is begun after so many, and no second after four times as many.
       evaluate: whether to evaluate a batch, too.
 
     Raises:
