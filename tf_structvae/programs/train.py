@@ -123,10 +123,13 @@ def _finish(experiment, logs: dict[str, float], pixel: tuple[int, int]) -> None:
     for picture in sorted((w / "pictures").glob("*.png")):
         print(f"picture   {picture}")
     print(f"logs      {w / 'log.csv'}, tensorboard --logdir {w / 'tensorboard'}")
+    file = config_flags.get_config_filename(flags.FLAGS["config"])
+    if config.name == "avatars":
+        print("next      make compare: the same with a standard VAE, side by side")
     print(
-        "next      make compare: the same with a standard VAE, side by side\n"
-        f"          bin/train --config configs/{config.name}.py --workdir {w}_long "
-        f"--config.train.steps={3 * config.train.steps}: longer, for better pictures"
+        f"next      bin/train --config {file} --workdir {w}_long "
+        f"--config.train.steps={3 * config.train.steps}: longer, for better pictures\n"
+        f"          bin/figures --workdir {w}: the figures of the paper"
     )
 
 
