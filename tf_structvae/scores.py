@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,9 +13,12 @@ import tensorflow as tf
 from tf_structvae import figures
 from tf_structvae.evaluation import frechet_scores, generation, heldout
 from tf_structvae.evaluation.calibration import Calibration
+from tf_structvae.evaluation.estimate import Estimate
 from tf_structvae.evaluation.frechet import Moments
-from tf_structvae.evaluation.heldout import Estimate
+from tf_structvae.evaluation.jackknife import BlockVariance
 from tf_structvae.training import Experiment
+
+KINDS = ("means", "samples", "noisy_samples")
 
 
 class Scores(NamedTuple):
@@ -29,25 +32,67 @@ def score(experiment: Experiment) -> Scores:
     """Held-out scores on the test split, and how samples from the prior compare with it."""
     model = experiment.exact_model
     estimates, calibration = heldout.held_out(model, experiment.evaluation_images("test"))
-    data = np.concatenate([x.numpy() for x in experiment.evaluation_images("test")])
-    samples = prior_samples(experiment, len(data))
-    estimates["saturation"] = Estimate.of(generation.saturation(samples))
-    exact = {"variance_ratio": generation.variance_ratio(samples, data), **calibration.summary()}
-    estimates.update({k: Estimate(v, 0.0) for k, v in exact.items()})
+    data = BlockVariance.of_batches(experiment.evaluation_images("test"))
+    samples, outside = BlockVariance(), []
+    for images in prior_batches(experiment, data.seen, "samples"):
+        samples.update(images)
+        outside.append(generation.saturation(images))
+    estimates["saturation"] = Estimate.of(np.concatenate(outside))
+    estimates["variance_ratio"] = generation.ratio(samples, data)
+    estimates.update(calibration.estimates())
     return Scores(estimates, calibration)
 
 
 def prior_samples(experiment: Experiment, count: int, seed: int = 3, means: bool = False):
     """Samples (eq. 3, omega_d = 0) or means at draws of z from the prior, [count, H, W, C]."""
+    kind = "means" if means else "samples"
+    return np.concatenate(list(prior_batches(experiment, count, kind, seed)))
+
+
+def prior_batches(
+    experiment: Experiment, count: int, kind: str, seed: int = 3
+) -> Iterator[np.ndarray]:
+    """Images [B, H, W, C] at draws of z from the prior, one batch at a time.
+
+    Args:
+      experiment: a trained one.
+      count: how many images in all.
+      kind: one of `KINDS`: "means"; "samples", of a low-rank normal as eq. 3 with omega_d = 0; or
+        "noisy_samples", with the noise of every pixel.
+      seed: of z and all noise. The z are the same for every kind.
+
+    Raises:
+      ValueError: an unknown kind.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"kind must be one of {KINDS}, got {kind!r}.")
+    shape = experiment.exact_model.image_shape
+    for start, p in prior_distributions(experiment, count, seed):
+        yield figures.to_images(draw(p, kind, seed, start), shape)
+
+
+def draw(p, kind: str, seed: int, start: int):
+    """One of `KINDS` of each p(x | z), [B, N]; see `prior_batches`.
+
+    Args:
+      p: from `prior_distributions`.
+      kind: one of `KINDS`.
+      seed: the one that z was drawn with.
+      start: number of the first of the batch.
+    """
+    if kind == "means":
+        return p.mean()
+    # the last number, since NumPy takes [seed, 0] for seed, which is that of z
+    return figures.sample_picture(p, [seed, start, 1], pixel_noise=kind == "noisy_samples")
+
+
+def prior_distributions(experiment: Experiment, count: int, seed: int = 3) -> Iterator[tuple]:
+    """(number of the first, p(x | z) of a batch) of `count` draws of z from the prior."""
     model, size = experiment.exact_model, experiment.config.evaluation.batch_size
     rng = np.random.default_rng(seed)
-    parts = []
     for start in range(0, count, size):
         z = rng.standard_normal([min(size, count - start), model.latent_dim])
-        p = model.decode(tf.constant(z, tf.float32))
-        flat = p.mean() if means else figures.sample_picture(p, seed=[seed, start])
-        parts.append(figures.to_images(flat, model.image_shape))
-    return np.concatenate(parts)
+        yield start, model.decode(tf.constant(z, tf.float32))
 
 
 def data_moments(experiment: Experiment, features: str) -> Moments:
@@ -76,7 +121,7 @@ def frechet(experiment: Experiment, data: Moments, features: str) -> dict[str, f
 
 def write(scores: Scores, path: Path) -> None:
     """Estimates and calibration as JSON."""
-    text = {k: {"value": v.value, "standard_error": v.error} for k, v in scores.estimates.items()}
+    text = {k: v.as_json() for k, v in scores.estimates.items()}
     c = scores.calibration
     components = {
         "share": c.share.tolist(),

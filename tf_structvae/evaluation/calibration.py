@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_structvae.distributions import LowRankMultivariateNormal
+from tf_structvae.evaluation.estimate import Estimate
 
 # A component that carries less of P's variance is not judged.
 LEAST_SHARE = 0.01
@@ -29,6 +30,8 @@ class Calibration(NamedTuple):
     standard_error: np.ndarray  # of `mean_square`, [R]
     displacement: float  # |E[c]|^2, by the columns of P; R / images if there is none
     residual: np.ndarray  # E of the squared standardized residual, [N]
+    displacement_error: float  # its standard error
+    residual_error: float  # standard error of the mean of `residual` over the pixels
 
     @property
     def is_judged(self) -> np.ndarray:
@@ -49,6 +52,15 @@ class Calibration(NamedTuple):
             found["displacement"] = self.displacement
         return found
 
+    def estimates(self) -> dict[str, Estimate]:
+        """`summary` with standard errors; an extreme has that of the component found there."""
+        errors = {"residual_square": self.residual_error, "displacement": self.displacement_error}
+        if self.judged.size:
+            of_judged = self.standard_error[self.is_judged]
+            errors["component_square_min"] = of_judged[self.judged.argmin()]
+            errors["component_square_max"] = of_judged[self.judged.argmax()]
+        return {k: Estimate(v, float(errors[k])) for k, v in self.summary().items()}
+
 
 class CalibrationMeter:
     """Collects `Calibration` batch by batch."""
@@ -58,6 +70,7 @@ class CalibrationMeter:
         self._shares: list[np.ndarray] = []
         self._means: list[np.ndarray] = []
         self._residual: np.ndarray | float = 0.0
+        self._residuals: list[np.ndarray] = []
         self._count = 0
 
     def update(self, p, x) -> None:
@@ -78,7 +91,9 @@ class CalibrationMeter:
             residual = p.standardized_residual(x)
         else:
             residual = (x - p.mean()) / p.stddev()
-        self._residual = self._residual + np.square(residual, dtype=np.float64).sum(0)
+        squares = np.square(residual, dtype=np.float64)
+        self._residual = self._residual + squares.sum(0)
+        self._residuals.append(squares.mean(-1))
         self._count += len(x)
 
     def result(self) -> Calibration:
@@ -95,7 +110,25 @@ class CalibrationMeter:
             standard_error=squares.std(0, ddof=min(1, self._count - 1)) / np.sqrt(self._count),
             displacement=float(np.sum(np.square(means.mean(0)))),
             residual=np.asarray(self._residual) / self._count,
+            displacement_error=_error_of_squared_length(means),
+            residual_error=Estimate.of(np.concatenate(self._residuals)).error,
         )
+
+
+def _error_of_squared_length(x: np.ndarray) -> float:
+    """Standard error of |m|^2, m the mean of x [n, R], if m is normal with covariance S.
+
+    Its variance is 4 M^T S M + 2 tr(S^2) with the true mean M; with m for M the first term is too
+    large by 4 tr(S^2), and without it the second is the least. So the error is never too small, and
+    up to a third too large where M = 0.
+    """
+    if len(x) < 2:
+        return float("nan")
+    centred = x - x.mean(0)
+    covariance = centred.T @ centred / ((len(x) - 1) * len(x))
+    m = x.mean(0)
+    least = 2 * np.sum(covariance**2)
+    return float(np.sqrt(max(4 * m @ covariance @ m - least, least)))
 
 
 def calibration(model, batches, seed: int = 0) -> Calibration:

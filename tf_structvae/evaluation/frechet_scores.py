@@ -8,7 +8,11 @@ from typing import NamedTuple
 import numpy as np
 
 from tf_structvae.evaluation.features import Extractor, extractor
-from tf_structvae.evaluation.frechet import Moments, frechet_distance
+from tf_structvae.evaluation.frechet import (
+    Moments,
+    frechet_distance,
+    frechet_distance_of_features,
+)
 
 
 class Score(NamedTuple):
@@ -62,7 +66,13 @@ def frechet(
     return score(moments(data_batches, network), moments(sample_batches, network))
 
 
-def bootstrap(data_features, sample_features, resamples: int = 20, seed: int = 0) -> Bootstrap:
+def bootstrap(
+    data_features,
+    sample_features,
+    resamples: int = 20,
+    seed: int = 0,
+    counts: tuple[int, int] | None = None,
+) -> Bootstrap:
     """The distance of features [n, F] to [m, F], its standard error and its bias.
 
     Images are drawn with replacement from both sets (Efron 1979). A resample repeats some images
@@ -74,17 +84,26 @@ def bootstrap(data_features, sample_features, resamples: int = 20, seed: int = 0
       sample_features: features of the samples [m, F].
       resamples: how often both sets are drawn, at least 2.
       seed: of the draws.
+      counts: how many images to draw of each, where the features are those of a random part of the
+        sets; None for n and m. The error is then that of sets of so many images.
 
     Raises:
       ValueError: fewer than 2 resamples.
     """
     if resamples < 2:
         raise ValueError(f"resamples must be at least 2, got {resamples}.")
-    sets = [np.asarray(x, np.float64) for x in (data_features, sample_features)]
+    sets = [np.asarray(x) for x in (data_features, sample_features)]
+    sizes = counts or tuple(map(len, sets))
     rng = np.random.default_rng(seed)
-    value = frechet_distance(*map(Moments.of, sets))
+    value = frechet_distance_of_features(*sets)
     drawn = [
-        frechet_distance(*(Moments.of(x[rng.integers(len(x), size=len(x))]) for x in sets))
+        frechet_distance_of_features(
+            *sets,
+            *(
+                rng.multinomial(size, np.full(len(x), 1 / len(x)))
+                for x, size in zip(sets, sizes, strict=True)
+            ),
+        )
         for _ in range(resamples)
     ]
     return Bootstrap(value, float(np.std(drawn, ddof=1)), float(np.mean(drawn)) - value)

@@ -3,33 +3,16 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from collections.abc import Iterable
 
 import numpy as np
 import tensorflow as tf
 
 from tf_structvae import figures
+from tf_structvae.distributions import LowRankMultivariateNormal
 from tf_structvae.evaluation.calibration import Calibration, CalibrationMeter, posterior_sample
+from tf_structvae.evaluation.estimate import Estimate
 from tf_structvae.vae import StructuredVAE
-
-
-class Estimate(NamedTuple):
-    """A mean over images and its standard error."""
-
-    value: float
-    error: float
-
-    @classmethod
-    def of(cls, x: np.ndarray) -> Estimate:
-        """From one value an image, [B]."""
-        return cls(float(np.mean(x)), float(np.std(x, ddof=1) / np.sqrt(len(x))))
-
-    def __str__(self) -> str:
-        """The value to the second digit of its error."""
-        if not self.error > 0:
-            return f"{self.value:.6g}"
-        digits = max(0, 1 - math.floor(math.log10(self.error)))
-        return f"{self.value:.{digits}f} +- {self.error:.{digits}f}"
 
 
 def lag1_autocorrelation(fields: np.ndarray) -> np.ndarray:
@@ -44,14 +27,40 @@ def lag1_autocorrelation(fields: np.ndarray) -> np.ndarray:
     return 0.5 * (across + down) / power
 
 
+def bits_per_dimension(log_density, entries: int):
+    """-log2 p(x) / N + 8, for densities log p(x) in nats of images [0, 1]^N.
+
+    The density at the image times the volume 256^-N of a bin of 8-bit numbers, as if it were
+    constant in the bin. The images are not dequantised: this is a continuous density at lattice
+    points and no code length, can be negative, and compares only within the same convention.
+    """
+    return 8.0 - np.asarray(log_density, np.float64) / (math.log(2.0) * entries)
+
+
+def effective_rank(scales) -> np.ndarray:
+    """exp of the entropy of the normalised squared singular values, [B] in [1, R]; 0 where P = 0.
+
+    After Roy & Vetterli (2007), who normalise the singular values; their squares are variances.
+
+    Args:
+      scales: singular values of P [B, R].
+    """
+    power = np.square(np.asarray(scales, np.float64))
+    total = power.sum(-1, keepdims=True)
+    share = power / np.where(total > 0, total, 1.0)
+    entropy = -np.sum(share * np.log(np.where(share > 0, share, 1.0)), axis=-1)
+    return np.where(total[..., 0] > 0, np.exp(entropy), 0.0)
+
+
 def held_out(
-    model: StructuredVAE, batches: tf.data.Dataset, seed: int = 0
+    model: StructuredVAE, batches: Iterable, seed: int = 0
 ) -> tuple[dict[str, Estimate], Calibration]:
     """Scores of a model over batches of images [B, H, W, C], and its calibration on them.
 
     Returns:
       elbo, log_prob (one sample of z an image), kl, entropy and entropy_above_floor, in nats per
-      image; and the lag-1 spatial autocorrelation of sample minus mean, of pictures (eq. 3 with
+      image; elbo_bits and log_prob_bits (see `bits_per_dimension`); effective_rank, if there is a
+      P; and the lag-1 spatial autocorrelation of sample minus mean, of pictures (eq. 3 with
       omega_d = 0 for a low-rank model) and with the noise of every pixel.
     """
     values: dict[str, list[np.ndarray]] = {}
@@ -71,7 +80,11 @@ def held_out(
             "kl": kl,
             "entropy": entropy,
             "entropy_above_floor": entropy - floor,
+            "elbo_bits": bits_per_dimension(log_prob - kl, flat.shape[-1]),
+            "log_prob_bits": bits_per_dimension(log_prob, flat.shape[-1]),
         }
+        if isinstance(p, LowRankMultivariateNormal):
+            batch["effective_rank"] = effective_rank(p.principal_components().scales)
         for name, noisy in (("autocorrelation", False), ("autocorrelation_with_noise", True)):
             sample = figures.sample_picture(p, seed=[seed, i], pixel_noise=noisy)
             batch[name] = lag1_autocorrelation(figures.to_images(sample - p.mean(), shape))

@@ -1,0 +1,192 @@
+"""Any number of trained models, grouped by their data: tables, JSON and a picture."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+
+from tf_structvae.datasets import pipeline
+from tf_structvae.evaluation import collection, plot, reference, table
+from tf_structvae.evaluation.collection import Settings
+from tf_structvae.evaluation.feature_set import KEPT, FeatureSet
+from tf_structvae.evaluation.features import Extractor
+from tf_structvae.evaluation.model_scores import ModelScores
+from tf_structvae.evaluation.part_store import PartStore
+from tf_structvae.training import Experiment
+from tf_structvae.workdir import write_whole
+
+_REFERENCE_BATCH = 50
+
+
+class Written(NamedTuple):
+    """What `evaluate` wrote, and the tables as text."""
+
+    text: str
+    tables: Path
+    numbers: Path
+    picture: Path
+
+
+def check_runs(workdirs: Sequence[str | Path], checkpoint: str) -> dict[str, Path]:
+    """A short label for each run.
+
+    Raises:
+      ValueError: none, or one twice.
+      FileNotFoundError: a directory without a run, or without the checkpoint.
+    """
+    if not workdirs:
+        raise ValueError("workdir is missing; give it once for each model.")
+    paths = [Path(w) for w in workdirs]
+    twice = {str(p) for p in paths if [q.resolve() for q in paths].count(p.resolve()) > 1}
+    if twice:
+        raise ValueError(f"workdir {', '.join(sorted(twice))} is given more than once.")
+    for path in paths:
+        if not (path / "config.json").exists():
+            raise FileNotFoundError(f"workdir {path} holds no run: there is no config.json.")
+        folder = path / "checkpoints" / ("best" if checkpoint == "best" else "")
+        if not list(folder.glob("ckpt-*.index")):
+            raise FileNotFoundError(f"workdir {path} holds no {checkpoint} checkpoint.")
+    configs = [json.loads((p / "config.json").read_text()) for p in paths]
+    names = [c["name"] for c in configs]
+    kinds = [_kind(c["model"]["likelihood"]) for c in configs]
+    for choice in (names, [p.name for p in paths], [str(p) for p in paths]):
+        if len(set(choice)) == len(paths):
+            return {f"{k}, {c}": p for k, c, p in zip(kinds, choice, paths, strict=True)}
+    raise AssertionError("paths differ")
+
+
+def _kind(likelihood: str) -> str:
+    return "Standard VAE" if likelihood == "independent" else "Our VAE"
+
+
+def titles(networks: Sequence[Extractor]) -> dict[str, str]:
+    """What a Frechet distance on each network's features may be called."""
+    return {
+        n.name: ("FID" if n.name == "inception_2015" else "FID (PyTorch's weights)")
+        if n.is_inception
+        else f"Frechet distance on {n.name}"
+        for n in networks
+    }
+
+
+def evaluate(
+    runs: dict[str, Path],
+    networks: Sequence[Extractor],
+    settings: Settings,
+    output: Path,
+    cache: Path | None = None,
+    checkpoint: str = "last",
+    force: bool = False,
+) -> Written:
+    """Evaluates models, skipping what is already there with the same settings.
+
+    Args:
+      runs: from `check_runs`.
+      networks: the features of Table 1.
+      settings: how.
+      output: where evaluation.md, evaluation.json, table1.png and models/ go.
+      cache: where statistics of the data are kept; None for output/reference.
+      checkpoint: "last" or "best".
+      force: compute all of the models' scores again.
+
+    Raises:
+      OSError, ValueError: a run that cannot be loaded, or files that cannot be written.
+    """
+    cache = cache or output / "reference"
+    output.mkdir(parents=True, exist_ok=True)
+    groups: dict[str, dict[str, Any]] = {}
+    references: dict[str, dict[str, FeatureSet]] = {}
+    for label, path in runs.items():
+        print(f"{label}: {path}", flush=True)
+        experiment = Experiment.load(path, checkpoint)
+        data, key, settings_of_data = _data(experiment, settings)
+        if key not in references:
+            references[key] = {
+                n.name: _reference(n, data, settings_of_data, cache) for n in networks
+            }
+        group = groups.setdefault(key, {"data": settings_of_data, "models": {}})
+        store = PartStore(output / "models" / f"{_file_name(path)}-{checkpoint}.json", force)
+        found = ModelScores(experiment, settings, store)
+        group["models"][label] = {
+            "workdir": str(path),
+            "checkpoint": checkpoint,
+            "step": experiment.step,
+            **found.measures(),
+            "distances": found.distances(networks, references[key], settings_of_data),
+        }
+        keras.backend.clear_session()
+    return _write(groups, titles(networks), settings, output)
+
+
+def _file_name(path: Path) -> str:
+    """Of a run; two runs of one name in two directories differ."""
+    return f"{path.resolve().name}-{reference.fingerprint(str(path.resolve()))[:8]}"
+
+
+def _data(experiment: Experiment, settings: Settings):
+    split = settings.reference_split
+    found = collection.source(experiment, split, settings.images)
+    about = collection.data_settings(experiment, found, split)
+    return found, reference.fingerprint(about), about
+
+
+def _reference(network: Extractor, data, settings_of_data, cache: Path) -> FeatureSet:
+    def make() -> FeatureSet:
+        batches = pipeline.evaluation_batches(data, _REFERENCE_BATCH)
+        label = f"{data.info.name}: {network.name}"
+        watched = collection.watched(batches, data.count, label)
+        return collection.collect(watched, [network])[network.name]
+
+    settings = {**reference.feature_settings(network, KEPT), "data": settings_of_data}
+    return reference.cached(cache, settings, make)
+
+
+def _names(groups: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """A heading for each group of models; two of one name are told apart by their size."""
+    names = {k: g["data"]["name"] for k, g in groups.items()}
+    for key, group in groups.items():
+        if list(names.values()).count(group["data"]["name"]) > 1:
+            height, width, _ = group["data"]["image_shape"]
+            names[key] = f"{group['data']['name']} {height}x{width} {key[:4]}"
+    return names
+
+
+def _write(groups, shown: dict[str, str], settings: Settings, output: Path) -> Written:
+    names = _names(groups)
+    text = "\n\n".join(_section(names[k], g, shown, settings) for k, g in groups.items())
+    numbers = {
+        "settings": vars(settings),
+        "titles": shown,
+        "data_sets": {names[k]: group for k, group in groups.items()},
+    }
+    written = Written(
+        text, output / "evaluation.md", output / "evaluation.json", output / "table1.png"
+    )
+    write_whole(written.tables, text + "\n")
+    write_whole(written.numbers, json.dumps(numbers, indent=1) + "\n")
+    bars = {
+        names[k]: {label: m["distances"] for label, m in group["models"].items()}
+        for k, group in groups.items()
+    }
+    if shown:
+        plot.table1(bars, shown).savefig(written.picture)
+    return written
+
+
+def _section(name: str, group, shown: dict[str, str], settings: Settings) -> str:
+    data, models = group["data"], group["models"]
+    parts = [f"## {name}"]
+    if shown:
+        distances = {label: m["distances"] for label, m in models.items()}
+        parts.append(table.distances(name, distances, shown))
+        parts.append(
+            f"{settings.images} images from the prior of each row, to {data['images']} of the "
+            f"{data['split']} split; +- is a standard error. Samples are drawn as eq. 3 with "
+            "omega_d = 0 unless noise is named. Only Inception features give FID and KID."
+        )
+    parts.append(table.measures({label: m["estimates"] for label, m in models.items()}))
+    return "\n\n".join(parts)

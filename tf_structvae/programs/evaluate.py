@@ -1,0 +1,72 @@
+"""Table 1 of any number of trained models, and more than the paper measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from absl import flags
+
+from tf_structvae.programs import command
+
+_WORKDIR = flags.DEFINE_multi_string("workdir", [], "A run's directory; give it several times.")
+_CHECKPOINT = flags.DEFINE_enum(
+    "checkpoint", "last", ["last", "best"], "Of each run; best: by the validation ELBO."
+)
+_IMAGES = flags.DEFINE_integer(
+    "images", 2000, "From the prior for each row of Table 1, and at most from the data."
+)
+_FEATURES = flags.DEFINE_list(
+    "features", ["vgg_edge5", "random_cnn"], "Of the distances that are no FID; empty for none."
+)
+_INCEPTION = flags.DEFINE_string(
+    "inception_weights",
+    None,
+    "For true FID and KID: classify_image_graph_def.pb, inception-2015-12-05.tgz or "
+    "pt_inception-2015-12-05-6726825d.pth.",
+)
+_IMPORTANCE_SAMPLES = flags.DEFINE_integer(
+    "importance_samples", 50, "Of z for each image, for the bound of log p(x); 0 leaves it out."
+)
+_IMPORTANCE_IMAGES = flags.DEFINE_integer("importance_images", 500, "Test images for that bound.")
+_RESAMPLES = flags.DEFINE_integer("resamples", 20, "Of the bootstrap, for each Frechet distance.")
+_SPLIT = flags.DEFINE_enum(
+    "reference_split", "test", ["train", "validation", "test"], "The data of the distances."
+)
+_OUTPUT = flags.DEFINE_string("output", "runs/evaluation", "Where tables, JSON and picture go.")
+_CACHE = flags.DEFINE_string(
+    "cache", None, "Where statistics of the data are kept; default reference/ in --output."
+)
+_SEED = flags.DEFINE_integer("seed", 0, "Of z and all noise.")
+_FORCE = flags.DEFINE_boolean("force", False, "Compute again what is there.")
+
+
+def main() -> None:
+    from tf_structvae.evaluation import evaluate, features, inception
+    from tf_structvae.evaluation.collection import Settings
+
+    settings = Settings(
+        images=_IMAGES.value,
+        importance_images=_IMPORTANCE_IMAGES.value,
+        importance_samples=_IMPORTANCE_SAMPLES.value,
+        resamples=_RESAMPLES.value,
+        reference_split=_SPLIT.value,
+        seed=_SEED.value,
+    )
+    runs = evaluate.check_runs(_WORKDIR.value, _CHECKPOINT.value)
+    try:
+        networks = [features.extractor(name) for name in dict.fromkeys(_FEATURES.value)]
+        if _INCEPTION.value:
+            networks.insert(0, inception.extractor(_INCEPTION.value))
+    except ImportError as error:
+        raise ValueError(error) from error
+    cache = Path(_CACHE.value) if _CACHE.value else None
+    written = evaluate.evaluate(
+        runs, networks, settings, Path(_OUTPUT.value), cache, _CHECKPOINT.value, _FORCE.value
+    )
+    print(f"\n{written.text}\n\ntables    {written.tables}\nnumbers   {written.numbers}")
+    if networks:
+        print(f"picture   {written.picture}")
+
+
+def run() -> None:
+    command.run(main)
