@@ -187,7 +187,7 @@ def test_variants_of_the_study_are_valid_and_differ():
     ("path", "value"),
     [
         ("name", "a/b"),
-        ("data.name", "mnist"),
+        ("data.limit", -1),
         ("model.rank", 0),
         ("model.noise", "none"),
         ("model.epsilon", -1.0),
@@ -204,6 +204,22 @@ def test_impossible_values_are_refused(path, value):
     c = config_lib.default()
     c.update_from_flattened_dict({path: value})
     with pytest.raises(ValueError, match=f"config.{path} = "):
+        config_lib.validate(c)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("data.name", "mnist", "data set must be one of .* got 'mnist'"),
+        ("data.image_size", (64,), r"image_size must be .* got \(64,\)"),
+        ("data.fit", "zoom", "fit must be one of .* got 'zoom'"),
+        ("data.channels", 2, "channels must be .* got 2"),
+    ],
+)
+def test_impossible_data_are_refused(path, value, message):
+    c = config_lib.default()
+    c.update_from_flattened_dict({path: value})
+    with pytest.raises(ValueError, match=f"config.data: {message}"):
         config_lib.validate(c)
 
 

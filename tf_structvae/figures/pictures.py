@@ -34,7 +34,8 @@ def sample_picture(p, seed: int | Sequence[int], pixel_noise: bool | None = None
     """
     if not isinstance(p, LowRankMultivariateNormal):
         return p.sample(seed=tf.constant(np.resize(seed, 2), tf.int32)).numpy()
-    rng = np.random.default_rng(seed)
+    # a stream of its own, lest the noise repeat latents drawn from the same seed
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1,)))
     batch: list = p.batch_shape.as_list()
     noise = rng.standard_normal([*batch, p.rank]).astype(np.float32)
     diagonal = rng.standard_normal([*batch, p.event_shape[0]]).astype(np.float32)
