@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from tf_structvae.benchmarks import data, runner, train_step, worker
+from tf_structvae.benchmarks import data, runner, stand_ins, train_step, worker
 
 PROBLEM = {"network": "default", "height": 16, "width": 16, "batch": 2, "rank": 3}
 
@@ -73,6 +73,22 @@ def test_pipeline_is_measured(data_dir):
     assert "| avatars 16x16_tiny flip | 256 | 16x16x3 | yes |" in lines[2]
     assert f"| 64 | {min(found['rate'], found['first_rate']) / 64:.0f}x |" in lines[2]
     assert "| brains | fails |" in lines[3]
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "shape"),
+    [("celeb_a", None, (218, 178, 3)), ("image_folder", [16, 12], (16, 12, 3))],
+)
+def test_stand_ins_have_the_layout_of_the_originals(name, size, shape, tmp_path, monkeypatch):
+    monkeypatch.setattr(stand_ins, "IMAGES", 60)
+    problem = {"name": name, "data_dir": str(tmp_path), "stand_ins": True}
+    problem |= {"image_size": size} if size else {}
+    found = data.measure(problem, seconds=0.1)
+    assert found["image_shape"] == shape
+    assert 40 <= found["count"] <= 56
+    assert f"| {name} stand-ins | {found['count']} |" in data.table(
+        [{"problem": problem, **found}], []
+    )
 
 
 @pytest.mark.long

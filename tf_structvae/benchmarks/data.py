@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from tf_structvae import memory
+from tf_structvae.benchmarks import stand_ins
 
 BATCH = 32
 # Of a source without size or variant here, the images come as they are stored.
@@ -20,6 +21,10 @@ SOURCES: list[dict[str, Any]] = [
 LARGE: list[dict[str, Any]] = [
     {"name": "brains", "variant": "192x192"},
     {"name": "avatars", "variant": "218x178"},
+    # files of stand-ins, in the layout of the originals
+    {"name": "celeb_a", "stand_ins": True},
+    {"name": "image_folder", "stand_ins": True, "image_size": (64, 64)},
+    {"name": "ukbb", "stand_ins": True, "image_size": (252, 182)},
     {"name": "generated", "variant": "10000"},
     {"name": "generated", "variant": "50000"},
     {"name": "generated", "variant": "100000"},
@@ -30,7 +35,14 @@ def _source(problem: dict):
     from tf_structvae import datasets
 
     if problem["name"] != "generated":
-        fields = {k: problem[k] for k in ("name", "variant", "data_dir") if k in problem}
+        known = ("name", "variant", "data_dir", "image_size")
+        fields = {k: problem[k] for k in known if k in problem}
+        if "image_size" in fields:
+            fields["image_size"] = tuple(fields["image_size"])  # JSON has lists
+        if problem.get("stand_ins"):
+            # by name: prepared records of the originals would win over these
+            fields["data_dir"] = f"{problem['data_dir']}/stand_ins/records"
+            fields["manual_dir"] = stand_ins.make(problem["name"], problem["data_dir"])
         return datasets.prepare(datasets.Spec(**fields), "train")
     from tf_structvae.benchmarks import generated
     from tf_structvae.datasets import preparation, registry
@@ -115,8 +127,9 @@ def table(results: list[dict], consumed: list[dict]) -> str:
     ]
     for r in results:
         p = r["problem"]
-        extras = [f"{k} {v}" if k == "shift" else k for k, v in p.items() if k in ("flip", "shift")]
-        name = " ".join([p["name"], p.get("variant", ""), *extras]).strip()
+        words = {"flip": "flip", "shift": f"shift {p.get('shift')}", "stand_ins": "stand-ins"}
+        extras = [word for key, word in words.items() if key in p]
+        name = " ".join(part for part in [p["name"], p.get("variant"), *extras] if part)
         if "error" in r:
             lines.append(f"| {name} | {r['error']} | | | | | | | | |")
             continue
