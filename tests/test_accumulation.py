@@ -329,8 +329,7 @@ MEMORY = """
 import json, sys
 sys.path.insert(0, "tests")
 import keras, numpy as np, tensorflow as tf
-from tf_structvae import Constraint, StructuredVAE
-from tf_structvae.benchmarks.worker import _peak_megabytes
+from tf_structvae import Constraint, StructuredVAE, memory
 from tf_structvae.layers import LowRankNormalHead
 
 def convolutions(x):
@@ -350,7 +349,7 @@ spec = tf.TensorSpec([None, 64, 64, 3])
 def peak(model, count):
     data = tf.data.Dataset.from_generator(lambda: [x[:count]], output_signature=spec)
     model.fit(data, verbose=0)
-    return _peak_megabytes()
+    return memory.peak() / 2**20
 
 rises = []
 for accumulate in (8, 1):  # the peak of the first must not hide that of the second

@@ -63,7 +63,7 @@ def test_run_writes_logs_pictures_and_scores(data_dir, tmp_path):
     assert len(saved["components"]["mean_square"]) == 3
 
 
-@pytest.mark.parametrize("stop", [3, 6])
+@pytest.mark.parametrize("stop", [pytest.param(3, marks=pytest.mark.long), 6])
 def test_resumed_run_ends_bit_for_bit_where_the_whole_one_does(data_dir, tmp_path, stop):
     """8 steps in epochs of 3, 3 and 2; the interrupted run loses all after its last checkpoint."""
     whole = Experiment(smoke(data_dir, tmp_path, steps=8), tmp_path / "whole")
@@ -223,7 +223,9 @@ def test_impossible_data_are_refused(path, value, message):
         config_lib.validate(c)
 
 
-@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize(
+    "precision", [pytest.param("mixed_bfloat16", marks=pytest.mark.long), "mixed_float16"]
+)
 def test_mixed_precision_with_a_float32_head(data_dir, tmp_path, precision):
     c = smoke(data_dir, tmp_path, precision=precision, steps=9)
     experiment = Experiment(c, tmp_path / "run")
