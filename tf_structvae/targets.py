@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -88,20 +88,15 @@ class Spectrum:
         return float(self.eigenvalues[:rank].sum() / self.total_variance)
 
 
-def spectrum(batches: Iterable[np.ndarray]) -> Spectrum:
-    """The spectrum of the data covariance, exact up to float64.
-
-    From the n x n Gram matrix of the images or from their N x N covariance, whichever is smaller:
-    with m = min(n, N), about m^2 doubles and, in their own precision, at most m images.
+def checked(batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """The batches as arrays [B, H, W, C] whose variances can be told.
 
     Args:
-      batches: floating-point images [B, H, W, C], an iterable read once.
+      batches: floating-point images [B, H, W, C].
 
     Raises:
-      ValueError: fewer than two images, images that are all alike, not finite, or of another shape.
+      ValueError: images of no floating-point type, not finite, or of different shapes.
     """
-    kept: list[np.ndarray] = []  # images as rows, until they outnumber the entries
-    outer: np.ndarray | None = None  # from then on, sum x x^T
     shape: tuple[int, ...] = ()
     count = 0
     for batch in batches:
@@ -118,6 +113,28 @@ def spectrum(batches: Iterable[np.ndarray]) -> Spectrum:
             raise ValueError(
                 f"image {count + int(bad.argmax())} (from 0) holds values that are not finite."
             )
+        count += len(x)
+        yield x
+
+
+def spectrum(batches: Iterable[np.ndarray]) -> Spectrum:
+    """The spectrum of the data covariance, exact up to float64.
+
+    From the n x n Gram matrix of the images or from their N x N covariance, whichever is smaller:
+    with m = min(n, N), about m^2 doubles and, in their own precision, at most m images.
+
+    Args:
+      batches: floating-point images [B, H, W, C], an iterable read once.
+
+    Raises:
+      ValueError: fewer than two images, images that are all alike, not finite, or of another shape.
+    """
+    kept: list[np.ndarray] = []  # images as rows, until they outnumber the entries
+    outer: np.ndarray | None = None  # from then on, sum x x^T
+    shape: tuple[int, ...] = ()
+    count = 0
+    for x in checked(batches):
+        shape = x.shape[1:]
         x = x.reshape(len(x), -1)
         if not count:
             # variances do not depend on the origin; near the data nothing is lost to cancellation

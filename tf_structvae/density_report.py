@@ -1,0 +1,170 @@
+"""The trained normal beside the closed form and PCA: numbers, tables and files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tf_structvae import density_figure
+from tf_structvae.closed_form import Components, principal_angles
+from tf_structvae.distributions import LowRankMultivariateNormal
+from tf_structvae.evaluation.heldout import Estimate
+
+_LEADING = 10  # components whose subspaces are compared
+
+
+class Fit(NamedTuple):
+    """One way to fit the data.
+
+    Attributes:
+      distribution: with event [N] and no batch, float64.
+      directions: its principal directions, strongest first, [N, R].
+      factor: of its pictures, [N, R]: they are mean + factor omega.
+      seconds: that it took.
+    """
+
+    distribution: LowRankMultivariateNormal
+    directions: np.ndarray
+    factor: np.ndarray
+    seconds: float
+
+    @classmethod
+    def of(cls, distribution: LowRankMultivariateNormal, seconds: float) -> Fit:
+        """Pictures are drawn as eq. 3 with omega_d = 0."""
+        p = distribution.principal_components()
+        directions = p.directions.numpy()
+        return cls(distribution, directions, directions * p.scales.numpy(), seconds)
+
+    @classmethod
+    def of_pca(
+        cls, components: Components, distribution: LowRankMultivariateNormal, seconds: float
+    ) -> Fit:
+        """Pictures are PCA's own, mean + U Lambda^1/2 omega; densities are those of a normal.
+
+        Args:
+          components: that PCA found.
+          distribution: `closed_form.optimum` of them.
+          seconds: that PCA took.
+        """
+        factor = components.directions * np.sqrt(components.variances)
+        return cls(distribution, components.directions, factor, seconds)
+
+
+def log_probs(fits: Mapping[str, Fit], batches: Iterable) -> dict[str, np.ndarray]:
+    """Log-density of each image under each fit, nats, [n] in float64.
+
+    Args:
+      fits: by name.
+      batches: images [B, H, W, C], read once.
+    """
+    found: dict[str, list[np.ndarray]] = {name: [] for name in fits}
+    for x in batches:
+        flat = np.reshape(np.asarray(x, np.float64), [len(x), -1])
+        for name, fit in fits.items():
+            found[name].append(fit.distribution.log_prob(flat).numpy())
+    return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def angles(a: Fit, b: Fit) -> dict[int, float]:
+    """Largest principal angle of the subspaces of the leading k components, degrees, by k.
+
+    For k = 1..10, as far as there are as many, and for all. Components without variance have no
+    direction, and their subspaces are left out.
+    """
+    rank = min(int(np.sum(np.any(fit.directions != 0, axis=0))) for fit in (a, b))
+    sizes = [*range(1, min(rank, _LEADING) + 1), *([rank] if rank > _LEADING else [])]
+    return {k: float(principal_angles(a.directions[:, :k], b.directions[:, :k])[0]) for k in sizes}
+
+
+def numbers(fits: Mapping[str, Fit], log_prob: Mapping[str, np.ndarray]) -> dict:
+    """All that is told of several fits, the first of which is compared with the others.
+
+    Returns:
+      Log-probs with their standard errors, paired differences of the first to the others, angles
+      between each two, noise variances, entropies above the noise's (nats per image), seconds.
+    """
+    first, *others = fits
+    pairs = [(a, b) for i, a in enumerate(fits) for b in list(fits)[i + 1 :]]
+    gaps = {}
+    for name in others:
+        gap = Estimate.of(log_prob[first] - log_prob[name])
+        relative = gap.value / abs(float(np.mean(log_prob[name])))
+        gaps[name] = {**_json(gap), "relative": relative}
+    return {
+        "images": len(log_prob[first]),
+        "fits": {name: _describe(fit, log_prob[name]) for name, fit in fits.items()},
+        "difference": gaps,
+        "angles": {f"{a} - {b}": angles(fits[a], fits[b]) for a, b in pairs},
+    }
+
+
+def _json(estimate: Estimate) -> dict[str, float]:
+    return {"value": estimate.value, "standard_error": estimate.error}
+
+
+def _describe(fit: Fit, log_prob: np.ndarray) -> dict:
+    p = fit.distribution
+    return {
+        "log_prob": _json(Estimate.of(log_prob)),
+        "noise_variance": float(tf.reshape(p.cov_diag, [])),
+        "entropy_above_floor": float(p.entropy() - p.entropy_floor()),
+        "seconds": fit.seconds,
+    }
+
+
+def table(found: Mapping) -> str:
+    """`numbers` as two Markdown tables."""
+    first = next(iter(found["fits"]))
+    lines = [
+        f"| | held-out log p, nats per image | {first} minus this | of it | noise variance | "
+        "entropy above the noise's | seconds |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for name, fit in found["fits"].items():
+        gap = found["difference"].get(name)
+        difference, part = "", ""
+        if gap is not None:
+            difference, part = _text(gap), f"{gap['relative']:+.4%}"
+        lines.append(
+            f"| {name} | {_text(fit['log_prob'])} | {difference} | {part} | "
+            f"{fit['noise_variance']:.4g} | {fit['entropy_above_floor']:.2f} | "
+            f"{fit['seconds']:.0f} |"
+        )
+    sizes = list(next(iter(found["angles"].values())))
+    lines += [
+        "",
+        "| largest angle of the leading, degrees | " + " | ".join(map(str, sizes)) + " |",
+        "|---" * (len(sizes) + 1) + "|",
+    ]
+    for pair, by_size in found["angles"].items():
+        cells = [f"{by_size[k]:.2f}" if k in by_size else "-" for k in sizes]
+        lines.append(f"| {pair} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _text(estimate: Mapping[str, float]) -> str:
+    return str(Estimate(estimate["value"], estimate["standard_error"]))
+
+
+def write(
+    directory: Path,
+    fits: Mapping[str, Fit],
+    found: Mapping,
+    image_shape: tuple[int, int, int],
+    title: str,
+) -> Sequence[Path]:
+    """density.json, density.md, density.png, and the first fit's parameters as density.npz."""
+    directory.mkdir(parents=True, exist_ok=True)
+    paths = [directory / f"density.{kind}" for kind in ("json", "md", "png", "npz")]
+    paths[0].write_text(json.dumps(found, indent=2) + "\n")
+    paths[1].write_text(f"{title}\n\n{table(found)}\n")
+    density_figure.figure(fits, image_shape, title).savefig(paths[2])
+    p = next(iter(fits.values())).distribution
+    loc, factor, diag = (np.asarray(v, np.float32) for v in (p.loc, p.cov_factor, p.cov_diag))
+    np.savez(paths[3], loc=loc, cov_factor=factor, cov_diag=diag)
+    return paths
