@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from ml_collections import ConfigDict
 
-from tf_structvae import callbacks, cluster, datasets, workdir
+from tf_structvae import callbacks, cluster, datasets, provenance, workdir
 from tf_structvae import config as config_lib
 from tf_structvae.build import build_model, build_optimizer
 from tf_structvae.checkpoints import Checkpoints
@@ -21,7 +21,7 @@ from tf_structvae.vae import StructuredVAE
 class Experiment:
     """A config at work in a directory: data, model, checkpoints and logs.
 
-    Files in `workdir`: config.json, checkpoints/, log.csv, tensorboard/, pictures/.
+    Files in `workdir`: config.json, provenance.json, checkpoints/, log.csv, tensorboard/, pictures/.
     """
 
     def __init__(self, config: ConfigDict, directory: str | Path, distribute: str = "none"):
@@ -155,6 +155,7 @@ class Experiment:
         if not self.is_chief:
             return
         workdir.write_config(self.workdir, self.config)
+        provenance.record(self.workdir / "provenance.json", self.step)
         if resume and found is None:
             print(f"No checkpoint in {self.workdir} yet: starting at step 0.")
 
