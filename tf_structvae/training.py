@@ -21,7 +21,8 @@ from tf_structvae.vae import StructuredVAE
 class Experiment:
     """A config at work in a directory: data, model, checkpoints and logs.
 
-    Files in `workdir`: config.json, provenance.json, checkpoints/, log.csv, tensorboard/, pictures/.
+    Files in `workdir`: config.json, provenance.json, checkpoints/, log.csv, tensorboard/,
+    pictures/, scores.json.
     """
 
     def __init__(self, config: ConfigDict, directory: str | Path, distribute: str = "none"):
