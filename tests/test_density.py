@@ -362,7 +362,11 @@ def test_program_fits_under_a_budget(data_dir, tmp_path):
                 (["--batch_size=300"], "batch_size = 300: must be at most 256", True),
                 (["--images=20"], "batch_size = 250: must be at most 20", True),
                 (["--batch_size=9", "--epsilon=0"], "epsilon = 0: must be a finite", True),
-                (["--batch_size=9", "--entropy_budget=8"], "needs --noise=fixed", True),
+                (
+                    ["--batch_size=9", "--entropy_budget=8"],
+                    "entropy_budget needs noise = fixed",
+                    True,
+                ),
                 (
                     ["--batch_size=9", "--noise=fixed", "--entropy_budget=-8"],
                     "entropy_budget = -8: must be above 0",

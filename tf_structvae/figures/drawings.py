@@ -32,6 +32,8 @@ class Options:
       edits: of 5 and 10 to 13; where a figure is missing, `default_edits`.
       noise_variance: of painted values; None takes them as exact.
       pixel_noise: draw samples of structured VAEs with omega_d too, in 1, 2 and 7.
+      fit_images: training images of 6, at most.
+      fit_steps: of its training.
     """
 
     seed: int = 0
@@ -41,6 +43,8 @@ class Options:
     edits: Mapping[int, Sequence[edit_lib.Edit]] = dataclasses.field(default_factory=dict)
     noise_variance: float | None = None
     pixel_noise: bool = False
+    fit_images: int = 10_000
+    fit_steps: int = 1000
 
     def rng(self, figure: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, figure])

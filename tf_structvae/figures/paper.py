@@ -8,12 +8,12 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from tf_structvae.figures import drawings
+from tf_structvae import pca
+from tf_structvae.figures import drawings, without_network
 from tf_structvae.figures.drawings import Options, has_factor
 from tf_structvae.training import Experiment
 
 __all__ = [
-    "ELSEWHERE",
     "FIGURES",
     "Entry",
     "Options",
@@ -24,8 +24,6 @@ __all__ = [
     "possible",
     "save",
 ]
-
-ELSEWHERE = {6: "bin/fit_distribution makes figure 6: it needs a data set and no trained run."}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,13 +40,14 @@ def check_numbers(numbers: Sequence[int]) -> None:
     """Refuses what is not drawn here.
 
     Raises:
-      ValueError: no such figure, or one that is made elsewhere.
+      ValueError: no such figure.
+      ImportError: figure 6 without scikit-learn.
     """
     for n in numbers:
-        if n in ELSEWHERE:
-            raise ValueError(ELSEWHERE[n])
         if n not in FIGURES:
             raise ValueError(f"figure must be one of {', '.join(map(str, FIGURES))}, got {n}.")
+    if 6 in numbers:
+        pca.require()
 
 
 def check(numbers: Sequence[int], experiments: Sequence[Experiment]) -> None:
@@ -73,10 +72,18 @@ def check(numbers: Sequence[int], experiments: Sequence[Experiment]) -> None:
 
 
 def possible(experiments: Sequence[Experiment]) -> list[int]:
-    """The figures that suit these experiments; of 8 and 9 the one for colour or for grey."""
-    left_out = 9 if experiments[0].source.image_shape[-1] == 3 else 8
-    structured = any(map(has_factor, experiments))
-    return [n for n, e in FIGURES.items() if n != left_out and (structured or not e.needs_factor)]
+    """The figures that suit these experiments; of 8 and 9 the one for colour or for grey.
+
+    Figure 6 only where scikit-learn is installed.
+    """
+    left_out = {9 if experiments[0].source.image_shape[-1] == 3 else 8}
+    try:
+        pca.require()
+    except ImportError:
+        left_out.add(6)
+    if not any(map(has_factor, experiments)):
+        left_out |= {n for n, entry in FIGURES.items() if entry.needs_factor}
+    return [n for n in FIGURES if n not in left_out]
 
 
 def draw(number: int, experiments: Sequence[Experiment], options: Options) -> Figure:
@@ -109,6 +116,12 @@ FIGURES = {
     3: Entry("interpolation", "slerp between four noise corners", drawings.interpolation),
     4: Entry("components", "scaling the ten strongest components", drawings.components),
     5: Entry("editing", "editing hair, then skin", drawings.editing),
+    6: Entry(
+        "distribution_only",
+        "without a network, beside PCA",
+        without_network.distribution_only,
+        False,
+    ),
     7: Entry("stability", "means and samples of configs/appendix_a.py", drawings.stability, False),
     8: Entry("all_components", "scaling all components, colour", drawings.components),
     9: Entry("all_components_grey", "scaling all components, grey", drawings.components),
