@@ -11,7 +11,15 @@ import pytest
 from test_programs import run
 
 from tf_structvae import scores
-from tf_structvae.evaluation import evaluate, features, frechet_scores, heldout, table
+from tf_structvae.evaluation import (
+    evaluate,
+    features,
+    frechet_scores,
+    heldout,
+    labels,
+    seeds,
+    table,
+)
 from tf_structvae.evaluation.collection import Settings, distance
 from tf_structvae.evaluation.feature_set import FeatureCollector
 from tf_structvae.evaluation.kid import kernel_distance
@@ -60,6 +68,7 @@ def test_program(ours, standard, tmp_path):
     with_noise = "Our VAE, smoke (samples with the noise of every pixel)"
     for row in ("Our VAE, smoke (means)", with_noise, "Standard VAE, plain (samples)"):
         assert f"| {row} |" in text
+    assert "| the data themselves (train split) | avatars/16x16_tiny |" in text
     assert "FID" not in text.replace("Only Inception features give FID and KID", "")
     found = json.loads((out / "evaluation.json").read_text())["data_sets"]["avatars/16x16_tiny"]
     mine, plain = found["models"].values()
@@ -82,7 +91,7 @@ def test_program(ours, standard, tmp_path):
     assert kept["estimates"] == mine["estimates"]
     assert kept["distances"]["random_cnn"] == mine["distances"]["random_cnn"]
     assert {p.name for p in (out / "models").iterdir()} == set(parts)
-    assert len(list((out / "reference").iterdir())) == 2
+    assert len(list((out / "reference").iterdir())) == 4  # of two splits
 
 
 def direct(runs, output, **options):
@@ -98,7 +107,7 @@ def load(written):
 
 def test_numbers_are_those_of_the_parts(ours, tmp_path, monkeypatch):
     """The rows against a computation that holds everything in memory."""
-    found = load(direct(evaluate.check_runs([ours], "last"), tmp_path))
+    found = load(direct(labels.check_runs([ours], "last"), tmp_path))
     (model,) = found["models"].values()
     experiment = Experiment.load(ours)
     network = features.extractor("random_cnn")
@@ -132,7 +141,7 @@ def test_what_is_there_is_skipped_until_something_changes(ours, tmp_path, monkey
     calls = []
     true = heldout.held_out
     monkeypatch.setattr(heldout, "held_out", lambda *a: calls.append(1) or true(*a))
-    runs = evaluate.check_runs([ours], "last")
+    runs = labels.check_runs([ours], "last")
     first = load(direct(runs, tmp_path))
     assert load(direct(runs, tmp_path)) == first
     assert len(calls) == 1
@@ -154,7 +163,7 @@ def test_other_weights_are_another_model(ours):
 
 def test_models_of_unlike_data_get_tables_of_their_own(ours, data_dir, tmp_path):
     grey = save(tmp_path / "grey", data_dir, **{"name": "grey", "data.channels": 1})
-    runs = evaluate.check_runs([ours, grey], "last")
+    runs = labels.check_runs([ours, grey], "last")
     written = direct(runs, tmp_path, settings=Settings(40, 10, 0, 3))
     found = json.loads(written.numbers.read_text())["data_sets"]
     assert [len(d["models"]) for d in found.values()] == [1, 1]
@@ -232,6 +241,48 @@ def test_tables_and_bars():
     assert bars == [20.0, 20.0, 20.0]
 
 
+def test_seeds_of_one_recipe_are_combined():
+    def model(recipe, seed, value):
+        kinds = {"means": {"frechet": one(value), "frechet_bias": 2 * value}}
+        estimates = {"elbo": one(value), **({"kl": one(1.0)} if seed else {})}
+        parts = {"estimates": estimates, "distances": {"random_cnn": kinds}}
+        return {"recipe": recipe, "seed": seed, **parts}
+
+    models = {f"a {s}": model("a", s, v) for s, v in ((0, 1.0), (1, 2.0), (2, 6.0))}
+    models["b"] = model("b", 5, 7.0)
+    found = seeds.combine(models)
+    assert list(found) == ["a, 3 seeds", "b"]
+    assert found["b"] == {**models["b"], "seeds": [5]}
+    several = found["a, 3 seeds"]
+    error = np.std([1, 2, 6], ddof=1) / np.sqrt(3)
+    expected = {"value": 3.0, "standard_error": pytest.approx(error)}
+    assert several["estimates"] == {"elbo": expected}  # one run has no kl
+    means = several["distances"]["random_cnn"]["means"]
+    assert means == {"frechet": expected, "frechet_bias": 6.0}
+    assert several["seeds"] == [0, 1, 2]
+
+
+def test_recipes_are_runs_that_differ_in_their_seed_alone(ours, tmp_path):
+    saved = json.loads((ours / "config.json").read_text())
+
+    def runs(*changes):
+        found = {}
+        for i, change in enumerate(changes):
+            path = tmp_path / f"{len(changes)}_{i}"
+            path.mkdir()
+            (path / "config.json").write_text(json.dumps({**saved, **change}))
+            found[f"run {i}"] = path
+        return labels.recipes(found)
+
+    one_recipe = runs({"seed": 0}, {"seed": 1, "export_dir": "elsewhere"})
+    assert one_recipe == dict.fromkeys(("run 0", "run 1"), "Our VAE, smoke")
+    for changes in (
+        ({"seed": 0}, {"seed": 1}, {"seed": 2, "train": {**saved["train"], "steps": 7}}),
+        ({"seed": 0}, {"seed": 1}, {"seed": 2}, {"seed": 2}),
+    ):
+        assert list(runs(*changes).values()) == [f"run {i}" for i in range(len(changes))]
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
@@ -254,16 +305,16 @@ def test_bad_runs(ours, tmp_path):
         ([tmp_path], "last", FileNotFoundError, r"holds no run: there is no config\.json"),
     ):
         with pytest.raises(error, match=message):
-            evaluate.check_runs(workdirs, checkpoint)
+            labels.check_runs(workdirs, checkpoint)
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(FileNotFoundError, match="holds no best checkpoint"):
-        evaluate.check_runs([tmp_path], "best")
+        labels.check_runs([tmp_path], "best")
 
 
 def test_labels_tell_runs_of_one_name_apart(ours, tmp_path):
     copy = tmp_path / "again"
     shutil.copytree(ours, copy)
-    assert list(evaluate.check_runs([ours, copy], "last")) == ["Our VAE, ours", "Our VAE, again"]
+    assert list(labels.check_runs([ours, copy], "last")) == ["Our VAE, ours", "Our VAE, again"]
 
 
 def test_errors_are_one_message_before_any_work(ours, tmp_path):

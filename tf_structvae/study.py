@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from queue import SimpleQueue
+from types import ModuleType
 from typing import NamedTuple
 
 import keras
@@ -20,9 +17,27 @@ from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
 from tf_structvae import figures, report, scores
+from tf_structvae.jobs import Job, fail, run_all
 from tf_structvae.training import Experiment
 
 _FAILURE = re.compile(r"the loss is \S+ at step \d+|the weight \S+ is not finite after step \d+")
+
+
+def load_file(path: str | Path) -> ModuleType:
+    """A config file with VARIANTS and STUDIES, such as configs/study.py.
+
+    Raises:
+      ValueError: no such file.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise ValueError(f"--config: {path} does not exist.")
+    spec = importlib.util.spec_from_file_location("study_config", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 class Run(NamedTuple):
@@ -52,56 +67,27 @@ def train_all(runs: Sequence[Run], overrides: Sequence[str], jobs: int) -> None:
     Raises:
       RuntimeError: a run ended for any other reason.
     """
-    cores: SimpleQueue[set[int]] = SimpleQueue()
-    for share in _shares(jobs):
-        cores.put(share)
+    todo = {_job(r, overrides): r for r in runs if not r.finished}
 
-    def train(run: Run) -> None:
-        share = cores.get()
-        try:
-            _train(run, overrides, share)
-        finally:
-            cores.put(share)
+    def note(job: Job, text: str) -> None:
+        found = _FAILURE.search(text)
+        if not found:
+            fail(job, text)
+        else:
+            (todo[job].workdir / "failure.txt").write_text(found[0])
 
-    todo = [r for r in runs if not r.finished]
-    bar = tqdm(total=len(runs), initial=len(runs) - len(todo), desc="study", unit="run")
-    with bar, ThreadPoolExecutor(jobs) as pool:
-        for _ in pool.map(train, todo):
-            bar.update()
+    run_all(list(todo), jobs, "training", len(runs) - len(todo), note)
 
 
-def _shares(jobs: int) -> list[set[int]]:
-    if not hasattr(os, "sched_getaffinity"):
-        return [set()] * jobs
-    cores = sorted(os.sched_getaffinity(0))
-    return [{*cores[i::jobs]} or {cores[i % len(cores)]} for i in range(jobs)]
-
-
-def _train(run: Run, overrides: Sequence[str], cores: set[int]) -> None:
-    run.workdir.mkdir(parents=True, exist_ok=True)
-    command = [
-        sys.executable,
-        "-m",
-        "tf_structvae.programs.train",
+def _job(run: Run, overrides: Sequence[str]) -> Job:
+    arguments = (
         f"--config={run.config}",
         f"--config.seed={run.seed}",
         f"--workdir={run.workdir}",
         "--resume",
         *(f"--config.{o}" for o in overrides),
-    ]
-    with (run.workdir / "output.txt").open("w") as output:
-        done = subprocess.run(
-            command,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            preexec_fn=(lambda: os.sched_setaffinity(0, cores)) if cores else None,
-        )
-    if done.returncode:
-        text = (run.workdir / "output.txt").read_text()
-        found = _FAILURE.search(text)
-        if not found:
-            raise RuntimeError(f"{' '.join(command)} failed:\n{text[-2000:]}")
-        (run.workdir / "failure.txt").write_text(found[0])
+    )
+    return Job("train", arguments, run.workdir / "output.txt")
 
 
 def score_frechet(runs: Sequence[Run], features: str) -> None:

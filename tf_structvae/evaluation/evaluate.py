@@ -10,10 +10,11 @@ from typing import Any, NamedTuple
 import keras
 
 from tf_structvae.datasets import pipeline
-from tf_structvae.evaluation import collection, plot, reference, table
+from tf_structvae.evaluation import collection, plot, reference, seeds, table
 from tf_structvae.evaluation.collection import Settings
 from tf_structvae.evaluation.feature_set import KEPT, FeatureSet
 from tf_structvae.evaluation.features import Extractor
+from tf_structvae.evaluation.labels import recipes
 from tf_structvae.evaluation.model_scores import ModelScores
 from tf_structvae.evaluation.part_store import PartStore
 from tf_structvae.training import Experiment
@@ -29,38 +30,6 @@ class Written(NamedTuple):
     tables: Path
     numbers: Path
     picture: Path
-
-
-def check_runs(workdirs: Sequence[str | Path], checkpoint: str) -> dict[str, Path]:
-    """A short label for each run.
-
-    Raises:
-      ValueError: none, or one twice.
-      FileNotFoundError: a directory without a run, or without the checkpoint.
-    """
-    if not workdirs:
-        raise ValueError("workdir is missing; give it once for each model.")
-    paths = [Path(w) for w in workdirs]
-    twice = {str(p) for p in paths if [q.resolve() for q in paths].count(p.resolve()) > 1}
-    if twice:
-        raise ValueError(f"workdir {', '.join(sorted(twice))} is given more than once.")
-    for path in paths:
-        if not (path / "config.json").exists():
-            raise FileNotFoundError(f"workdir {path} holds no run: there is no config.json.")
-        folder = path / "checkpoints" / ("best" if checkpoint == "best" else "")
-        if not list(folder.glob("ckpt-*.index")):
-            raise FileNotFoundError(f"workdir {path} holds no {checkpoint} checkpoint.")
-    configs = [json.loads((p / "config.json").read_text()) for p in paths]
-    names = [c["name"] for c in configs]
-    kinds = [_kind(c["model"]["likelihood"]) for c in configs]
-    for choice in (names, [p.name for p in paths], [str(p) for p in paths]):
-        if len(set(choice)) == len(paths):
-            return {f"{k}, {c}": p for k, c, p in zip(kinds, choice, paths, strict=True)}
-    raise AssertionError("paths differ")
-
-
-def _kind(likelihood: str) -> str:
-    return "Standard VAE" if likelihood == "independent" else "Our VAE"
 
 
 def titles(networks: Sequence[Extractor]) -> dict[str, str]:
@@ -81,17 +50,22 @@ def evaluate(
     cache: Path | None = None,
     checkpoint: str = "last",
     force: bool = False,
+    parts: Path | None = None,
 ) -> Written:
     """Evaluates models, skipping what is already there with the same settings.
 
+    Runs that differ in their seed alone are one column and one set of rows in tables and picture,
+    see `seeds.combine`; the JSON has each of them too.
+
     Args:
-      runs: from `check_runs`.
+      runs: from `labels.check_runs`.
       networks: the features of Table 1.
       settings: how.
       output: where evaluation.md, evaluation.json, table1.png and models/ go.
       cache: where statistics of the data are kept; None for output/reference.
       checkpoint: "last" or "best".
       force: compute all of the models' scores again.
+      parts: where the models' scores are kept; None for output/models.
 
     Raises:
       OSError, ValueError: a run that cannot be loaded, or files that cannot be written.
@@ -100,6 +74,8 @@ def evaluate(
     output.mkdir(parents=True, exist_ok=True)
     groups: dict[str, dict[str, Any]] = {}
     references: dict[str, dict[str, FeatureSet]] = {}
+    floors: dict[str, dict[str, Any]] = {}
+    named = recipes(runs)
     for label, path in runs.items():
         print(f"{label}: {path}", flush=True)
         experiment = Experiment.load(path, checkpoint)
@@ -108,12 +84,18 @@ def evaluate(
             references[key] = {
                 n.name: _reference(n, data, settings_of_data, cache) for n in networks
             }
-        group = groups.setdefault(key, {"data": settings_of_data, "models": {}})
-        store = PartStore(output / "models" / f"{_file_name(path)}-{checkpoint}.json", force)
+            floors[key] = _floor(experiment, networks, references[key], settings, cache)
+        group = groups.setdefault(
+            key, {"data": settings_of_data, "floor": floors[key], "models": {}}
+        )
+        folder = parts or output / "models"
+        store = PartStore(folder / f"{_file_name(path)}-{checkpoint}.json", force)
         found = ModelScores(experiment, settings, store)
         group["models"][label] = {
             "workdir": str(path),
             "checkpoint": checkpoint,
+            "recipe": named[label],
+            "seed": int(experiment.config.seed),
             "step": experiment.step,
             **found.measures(),
             "distances": found.distances(networks, references[key], settings_of_data),
@@ -145,6 +127,27 @@ def _reference(network: Extractor, data, settings_of_data, cache: Path) -> Featu
     return reference.cached(cache, settings, make)
 
 
+def _floor(
+    experiment: Experiment,
+    networks: Sequence[Extractor],
+    references: dict[str, FeatureSet],
+    settings: Settings,
+    cache: Path,
+) -> dict[str, Any]:
+    """Distances of other images of the same data: what no model should be expected to beat."""
+    split = "train" if settings.reference_split != "train" else "test"
+    data = collection.source(experiment, split, settings.images)
+    about = collection.data_settings(experiment, data, split)
+    return {
+        n.name: {
+            split: collection.distance(
+                references[n.name], _reference(n, data, about, cache), n, settings
+            )
+        }
+        for n in networks
+    }
+
+
 def _names(groups: dict[str, dict[str, Any]]) -> dict[str, str]:
     """A heading for each group of models; two of one name are told apart by their size."""
     names = {k: g["data"]["name"] for k, g in groups.items()}
@@ -169,7 +172,7 @@ def _write(groups, shown: dict[str, str], settings: Settings, output: Path) -> W
     write_whole(written.tables, text + "\n")
     write_whole(written.numbers, json.dumps(numbers, indent=1) + "\n")
     bars = {
-        names[k]: {label: m["distances"] for label, m in group["models"].items()}
+        names[k]: {label: m["distances"] for label, m in seeds.combine(group["models"]).items()}
         for k, group in groups.items()
     }
     if shown:
@@ -178,15 +181,16 @@ def _write(groups, shown: dict[str, str], settings: Settings, output: Path) -> W
 
 
 def _section(name: str, group, shown: dict[str, str], settings: Settings) -> str:
-    data, models = group["data"], group["models"]
+    data, models = group["data"], seeds.combine(group["models"])
     parts = [f"## {name}"]
     if shown:
         distances = {label: m["distances"] for label, m in models.items()}
-        parts.append(table.distances(name, distances, shown))
+        parts.append(table.distances(name, distances, shown, group["floor"]))
         parts.append(
             f"{settings.images} images from the prior of each row, to {data['images']} of the "
-            f"{data['split']} split; +- is a standard error. Samples are drawn as eq. 3 with "
-            "omega_d = 0 unless noise is named. Only Inception features give FID and KID."
+            f"{data['split']} split; +- is a standard error, over the seeds where there are "
+            "several. Samples are drawn as eq. 3 with omega_d = 0 unless noise is named. Only "
+            "Inception features give FID and KID."
         )
     parts.append(table.measures({label: m["estimates"] for label, m in models.items()}))
     return "\n\n".join(parts)

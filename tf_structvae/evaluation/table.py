@@ -55,13 +55,19 @@ def measures(models: Mapping[str, Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def distances(data_name: str, models: Mapping[str, Mapping[str, Any]], titles: Mapping[str, str]):
+def distances(
+    data_name: str,
+    models: Mapping[str, Mapping[str, Any]],
+    titles: Mapping[str, str],
+    floor: Mapping[str, Mapping[str, Any]] | None = None,
+) -> str:
     """Table 1: two rows and more a model, two columns a kind of features.
 
     Args:
       data_name: of the data set.
       models: for each label, {features: {kind: scores}}, see `collection.distance`.
       titles: for each features, "FID" or the name of what is no FID.
+      floor: the same of images of another split, {features: {split: scores}}, for a last row.
     """
     names = list(titles)
     heads = [h for n in names for h in column_titles(n, titles[n])]
@@ -69,10 +75,12 @@ def distances(data_name: str, models: Mapping[str, Mapping[str, Any]], titles: M
         "| method | data set | " + " | ".join(heads) + " |",
         "|---" * (len(heads) + 2) + "|",
     ]
-    for label, found in models.items():
+    shown = dict(models) | ({"the data themselves": floor} if floor else {})
+    for label, found in shown.items():
         for kind in found[names[0]]:
             cells = [c for n in names for c in _cells(found[n][kind], titles[n])]
-            row = [f"{label} ({KIND_NAMES[kind]})", data_name, *cells]
+            text = KIND_NAMES.get(kind, f"{kind} split")
+            row = [f"{label} ({text})", data_name, *cells]
             lines.append("| " + " | ".join(row) + " |")
     return "\n".join(lines)
 

@@ -36,12 +36,15 @@ _OUTPUT = flags.DEFINE_string("output", "runs/evaluation", "Where tables, JSON a
 _CACHE = flags.DEFINE_string(
     "cache", None, "Where statistics of the data are kept; default reference/ in --output."
 )
+_PARTS = flags.DEFINE_string(
+    "parts", None, "Where the scores of each model are kept; default models/ in --output."
+)
 _SEED = flags.DEFINE_integer("seed", 0, "Of z and all noise.")
 _FORCE = flags.DEFINE_boolean("force", False, "Compute again what is there.")
 
 
 def main() -> None:
-    from tf_structvae.evaluation import evaluate, features, inception
+    from tf_structvae.evaluation import evaluate, features, inception, labels
     from tf_structvae.evaluation.collection import Settings
 
     settings = Settings(
@@ -52,7 +55,7 @@ def main() -> None:
         reference_split=_SPLIT.value,
         seed=_SEED.value,
     )
-    runs = evaluate.check_runs(_WORKDIR.value, _CHECKPOINT.value)
+    chosen = labels.check_runs(_WORKDIR.value, _CHECKPOINT.value)
     try:
         networks = [features.extractor(name) for name in dict.fromkeys(_FEATURES.value)]
         if _INCEPTION.value:
@@ -61,7 +64,14 @@ def main() -> None:
         raise ValueError(error) from error
     cache = Path(_CACHE.value) if _CACHE.value else None
     written = evaluate.evaluate(
-        runs, networks, settings, Path(_OUTPUT.value), cache, _CHECKPOINT.value, _FORCE.value
+        chosen,
+        networks,
+        settings,
+        Path(_OUTPUT.value),
+        cache,
+        _CHECKPOINT.value,
+        _FORCE.value,
+        Path(_PARTS.value) if _PARTS.value else None,
     )
     print(f"\n{written.text}\n\ntables    {written.tables}\nnumbers   {written.numbers}")
     if networks:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 from absl import flags
@@ -37,14 +36,9 @@ COLUMNS = (
 
 
 def _variants() -> list[str]:
-    path = Path(_CONFIG.value)
-    if not path.exists():
-        raise ValueError(f"--config: {path} does not exist.")
-    spec = importlib.util.spec_from_file_location("study_config", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    from tf_structvae import study
+
+    module = study.load_file(_CONFIG.value)
     if _VARIANTS.value:
         unknown = set(_VARIANTS.value) - set(module.VARIANTS)
         if unknown:

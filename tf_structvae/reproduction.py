@@ -1,0 +1,179 @@
+"""The paper's experiments from first to last: runs, Table 1, its order, figures, section 4.5."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tf_structvae import provenance
+from tf_structvae.evaluation import order
+from tf_structvae.jobs import Job, run_all
+from tf_structvae.study import Run
+from tf_structvae.workdir import write_whole
+
+
+class Plan(NamedTuple):
+    """What is to be done.
+
+    Attributes:
+      config: FILE of the variants.
+      runs: for each data set.
+      shown: for each data set, the variants of the figures.
+      figures: for each data set, their numbers.
+      density: the data sets of section 4.5.
+      output: where all of it goes.
+    """
+
+    config: str
+    runs: Mapping[str, Sequence[Run]]
+    shown: Mapping[str, Sequence[str]]
+    figures: Mapping[str, Sequence[int]]
+    density: Sequence[str]
+    output: Path
+
+    @property
+    def all_runs(self) -> list[Run]:
+        """First the first seed of all, so that a first table is there early."""
+        found = [r for runs in self.runs.values() for r in runs]
+        return sorted(found, key=lambda r: r.seed)
+
+    def good(self, data: str) -> list[Run]:
+        """Runs that ended well."""
+        return [r for r in self.runs[data] if r.finished and r.failure is None]
+
+
+def plan(
+    config: str, module: Any, data: Sequence[str], seeds: Sequence[int] | None, output: Path
+) -> Plan:
+    """From a config file such as configs/comparison.py.
+
+    Args:
+      config: its path.
+      module: the loaded file: STUDIES, SEEDS, SHOWN, FIGURES and DENSITY.
+      data: of the file's STUDIES.
+      seeds: instead of the file's.
+      output: where all of it goes.
+
+    Raises:
+      ValueError: no such study.
+    """
+    unknown = [d for d in data if d not in module.STUDIES]
+    if unknown:
+        raise ValueError(
+            f"--data must be of {', '.join(module.STUDIES)}, got {', '.join(unknown)}."
+        )
+    runs = {
+        d: [
+            Run(f"{config}:{v}", v, s, output / f"{v}_{s}")
+            for s in (module.SEEDS[d] if seeds is None else seeds)
+            for v in module.STUDIES[d]
+        ]
+        for d in data
+    }
+    shown = {d: module.SHOWN[d] for d in data}
+    density = [d for d in data if d in module.DENSITY]
+    return Plan(config, runs, shown, module.FIGURES, density, output)
+
+
+def evaluate_all(plan: Plan, flags: Sequence[str], at_a_time: int) -> None:
+    """Scores of all runs that ended well, each kept, and then the tables of all together.
+
+    Args:
+      plan: trained.
+      flags: of bin/evaluate.
+      at_a_time: how many runs.
+    """
+    folder = plan.output / "evaluation"
+    common = [f"--parts={folder / 'models'}", f"--cache={folder / 'reference'}", *flags]
+    good = [r for data in plan.runs for r in plan.good(data)]
+    # the first alone, so that it leaves the statistics of the data to the others
+    firsts = {data: plan.good(data)[0] for data in plan.runs if plan.good(data)}
+    jobs = {
+        r: Job(
+            "evaluate",
+            (f"--workdir={r.workdir}", f"--output={r.workdir / 'evaluation'}", *common),
+            r.workdir / "evaluation.txt",
+        )
+        for r in good
+    }
+    todo = [r for r in good if not _evaluated(r, flags)]
+    first = [r for r in todo if r in firsts.values()]
+    rest = [r for r in todo if r not in firsts.values()]
+    run_all([jobs[r] for r in first], at_a_time, "first scores", 0)
+    run_all([jobs[r] for r in rest], at_a_time, "scores", len(good) - len(rest))
+    for r in todo:
+        write_whole(r.workdir / "evaluation" / "flags.json", json.dumps(list(flags)) + "\n")
+    together = Job(
+        "evaluate",
+        (*(f"--workdir={r.workdir}" for r in good), f"--output={folder}", *common),
+        folder / "output.txt",
+    )
+    run_all([together], 1, "tables")
+
+
+def _evaluated(run: Run, flags: Sequence[str]) -> bool:
+    found = run.workdir / "evaluation" / "flags.json"
+    newer = found.exists() and found.stat().st_mtime > (run.workdir / "scores.json").stat().st_mtime
+    return newer and json.loads(found.read_text()) == list(flags)
+
+
+def draw_all(plan: Plan, flags: Sequence[str], fit_flags: Sequence[str], at_a_time: int) -> None:
+    """All figures of each data set from the first seed, and section 4.5.
+
+    Args:
+      plan: trained.
+      flags: more of bin/figures.
+      fit_flags: more of bin/fit_distribution, such as overrides of the config.
+      at_a_time: how many programs.
+    """
+    jobs = []
+    for data, variants in plan.shown.items():
+        first = {r.variant: r for r in reversed(plan.good(data))}
+        shown = [first[v] for v in variants if v in first]
+        if not shown:
+            continue
+        folder = plan.output / "figures" / data
+        numbers = ",".join(map(str, plan.figures[data]))
+        named = [f"--workdir={r.workdir}" for r in shown]
+        arguments = (*named, f"--figure={numbers}", f"--output={folder}", *flags)
+        jobs.append(Job("figures", arguments, folder / "output.txt"))
+        if data in plan.density:
+            folder = plan.output / "density" / data
+            arguments = (f"--config={shown[-1].config}", f"--output={folder}", *fit_flags)
+            jobs.append(Job("fit_distribution", arguments, folder / "output.txt"))
+    run_all(jobs, at_a_time, "figures")
+
+
+def write_report(plan: Plan, command: str) -> Path:
+    """results.md: the tables, in what order the rows came out, and of which code and runs."""
+    found = json.loads((plan.output / "evaluation" / "evaluation.json").read_text())
+    tables = (plan.output / "evaluation" / "evaluation.md").read_text().strip()
+    parts = ["# Results", f"```sh\n{command}\n```", _origin(plan), tables, "## Order"]
+    parts.append(order.report(found))
+    failed = [f"* {r.variant}, seed {r.seed}: {r.failure}" for r in plan.all_runs if r.failure]
+    if failed:
+        parts.append("\n".join(["Runs without an end:", "", *failed]))
+    for data in plan.runs:
+        density = plan.output / "density" / data / "density.md"
+        if density.exists():
+            parts.append(f"## Section 4.5, {data}\n\n{density.read_text().strip()}")
+    path = plan.output / "results.md"
+    write_whole(path, "\n\n".join(parts) + "\n")
+    return path
+
+
+def _origin(plan: Plan) -> str:
+    """Commits of the runs and of this report, and the versions they ran on."""
+    starts = []
+    for r in plan.all_runs:
+        path = r.workdir / "provenance.json"
+        starts += json.loads(path.read_text()) if path.exists() else []
+    commits = sorted({str(s["commit"]) for s in starts})
+    here = provenance.describe()
+    versions = ", ".join(f"{k} {v}" for k, v in here["versions"].items())
+    return (
+        f"{len(plan.all_runs)} runs, trained at commit {', '.join(commits) or 'unknown'}; "
+        f"evaluated at {here['commit']} on {versions}, Python {here['python']}."
+    )
