@@ -341,7 +341,7 @@ def test_gpus_are_asked_of_nvidia_smi(tmp_path, monkeypatch):
 
 
 def run(*arguments, **kwargs):
-    command = [sys.executable, "-m", "tf_structvae.programs.train", "--config=configs/smoke.py"]
+    command = [sys.executable, "-m", "tf_structvae", "train", "--config=configs/smoke.py"]
     return subprocess.run([*command, *arguments], capture_output=True, text=True, **kwargs)
 
 

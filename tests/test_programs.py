@@ -65,3 +65,14 @@ def test_import_is_quiet_and_does_not_load_tensorflow():
     code = "import tf_structvae, sys; assert 'tensorflow' not in sys.modules"
     result = run("-c", code)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_module_runs_any_program():
+    def module(*words):
+        command = [sys.executable, "-m", "tf_structvae", *words]
+        return subprocess.run(command, capture_output=True, text=True)
+
+    assert "slerp" in module("figures", "--figure=list").stdout
+    refused = module("paint")
+    assert refused.returncode == 1
+    assert "must be one of benchmark, compare, " in refused.stderr

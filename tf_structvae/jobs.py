@@ -23,7 +23,7 @@ class Job(NamedTuple):
 
     @property
     def command(self) -> list[str]:
-        return [sys.executable, "-m", f"tf_structvae.programs.{self.program}", *self.arguments]
+        return [sys.executable, "-m", "tf_structvae", self.program, *self.arguments]
 
 
 def run(job: Job, cores: set[int] | None = None) -> str | None:

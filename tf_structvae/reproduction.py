@@ -166,7 +166,7 @@ def write_report(plan: Plan, command: str) -> Path:
 
 def _origin(plan: Plan) -> str:
     """Commits of the runs and of this report, and the versions they ran on."""
-    starts = []
+    starts: list[dict[str, Any]] = []
     for r in plan.all_runs:
         path = r.workdir / "provenance.json"
         starts += json.loads(path.read_text()) if path.exists() else []

@@ -135,7 +135,3 @@ def _finish(experiment, logs: dict[str, float], pixel: tuple[int, int]) -> None:
 
 def run() -> None:
     command.run(main)
-
-
-if __name__ == "__main__":
-    run()
