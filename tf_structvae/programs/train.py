@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from pathlib import Path
 
 from absl import flags
@@ -43,21 +41,23 @@ def main() -> None:
     config = _CONFIG.value
     config_lib.validate(config)
     if _PREFLIGHT.value:
-        _preflight(config, "always")
-        return
+        from tf_structvae.preflight import of_run
+
+        return of_run.check_config(config, _DISTRIBUTE.value, _MEMORY_BUDGET.value, "always")
     from tf_structvae import workdir
 
     directory = _WORKDIR.value or f"runs/{config.name}"
     workdir.check(directory, config, _RESUME.value, _ALLOW_CHANGES.value)
     from tf_structvae import cluster, report
+    from tf_structvae.preflight import of_run
     from tf_structvae.training import Experiment
 
     several = _DISTRIBUTE.value == "multi_worker"  # it must be set up before TensorFlow works
     if _PREFLIGHT.value is None and not several:
-        _preflight(config, "if_large")
+        of_run.check_config(config, _DISTRIBUTE.value, _MEMORY_BUDGET.value, "if_large")
     experiment = Experiment(config, directory, _DISTRIBUTE.value)
     if _PREFLIGHT.value is None and several:
-        _preflight(config, "never", experiment)
+        of_run.check_experiment(experiment, _MEMORY_BUDGET.value)
     experiment.start(_RESUME.value, _ALLOW_CHANGES.value)
     pixel = report.parse_pixel(_PIXEL.value, experiment.source.image_shape)
     if experiment.is_chief:
@@ -68,42 +68,6 @@ def main() -> None:
     with cluster.chief_first(experiment.strategy):
         if experiment.is_chief:
             _finish(experiment, logs, pixel)
-
-
-def _replicas() -> int:
-    """How many replicas --distribute makes, as far as it can be told before."""
-    import tensorflow as tf
-
-    from tf_structvae import tf_config
-
-    if _DISTRIBUTE.value == "none":
-        return 1
-    workers = 1
-    if _DISTRIBUTE.value == "multi_worker":
-        text = os.environ.get("TF_CONFIG", "")
-        tf_config.check(text)
-        workers = len(json.loads(text)["cluster"]["worker"])
-    return workers * max(len(tf.config.list_physical_devices("GPU")), 1)
-
-
-def _preflight(config, when: str, experiment=None) -> None:
-    """Refuses a run that does not fit; see `preflight.check`."""
-    from tf_structvae import datasets, preflight
-    from tf_structvae.datasets import pipeline
-
-    d, t, rate = config.data, config.train, None
-    if experiment is not None:
-        shape, images = experiment.source.image_shape, experiment.source.count
-        replicas = experiment.strategy.num_replicas_in_sync
-    elif d.image_size:  # the data need not be there; 3 channels are the most there are
-        shape, images, replicas = (*d.image_size, d.channels or 3), d.limit, _replicas()
-    else:
-        source = datasets.prepare(datasets.Spec.of_config(d), "train")
-        shape, images, replicas = source.image_shape, source.count, _replicas()
-        if when == "always":
-            batches = pipeline.training_batches(source, t.batch_size, 10**6, config.seed)
-            rate = preflight.pipeline_rate(batches)
-    preflight.check(config, shape, replicas, images, _MEMORY_BUDGET.value, when, rate)
 
 
 def _finish(experiment, logs: dict[str, float], pixel: tuple[int, int]) -> None:
