@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 import test_celeb_a
-import test_ukbb
+import volumes
 
 from tf_structvae import datasets
 
@@ -16,7 +16,7 @@ def wishes(tmp_path_factory):
     """Options of `load` for each source."""
     folder = tmp_path_factory.mktemp("files")
     test_celeb_a.write(folder / "celeb_a")
-    test_ukbb.ukb_folder(folder / "ukbb", people=range(40))
+    volumes.ukb_folder(folder / "ukbb", people=range(40))
     data_dir = str(folder / "records")
     return {
         "celeb_a": {"manual_dir": str(folder / "celeb_a"), "data_dir": data_dir},
