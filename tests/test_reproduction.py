@@ -19,6 +19,7 @@ SEEDS = {{"faces": (0, 1)}}
 SHOWN = {{"faces": ("plain", "good")}}
 FIGURES = {{"faces": (1, 3)}}
 DENSITY = ("faces",)
+EVALUATE = ("images=2000",)
 
 
 def get_config(variant):

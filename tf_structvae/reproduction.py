@@ -51,7 +51,7 @@ def plan(
 
     Args:
       config: its path.
-      module: the loaded file: STUDIES, SEEDS, SHOWN, FIGURES and DENSITY.
+      module: the loaded file: STUDIES, SEEDS, SHOWN, FIGURES, DENSITY.
       data: of the file's STUDIES.
       seeds: instead of the file's.
       output: where all of it goes.

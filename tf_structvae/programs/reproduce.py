@@ -15,7 +15,9 @@ _SEEDS = flags.DEFINE_list("seeds", None, "Of all runs; default the file's.")
 _JOBS = flags.DEFINE_integer("jobs", 2, "How many runs at a time.", lower_bound=1)
 _OUTPUT = flags.DEFINE_string("output", "runs/comparison", "Where everything goes.")
 _SET = flags.DEFINE_multi_string("set", [], "FIELD=VALUE, a change of the config of every run.")
-_EVALUATE = flags.DEFINE_multi_string("evaluate", [], "FLAG=VALUE of bin/evaluate.")
+_EVALUATE = flags.DEFINE_multi_string(
+    "evaluate", None, "FLAG=VALUE of bin/evaluate; default the file's."
+)
 _FIGURES = flags.DEFINE_multi_string("figures", [], "FLAG=VALUE of bin/figures.")
 _FIT = flags.DEFINE_multi_string("fit", [], "FLAG=VALUE of bin/fit_distribution.")
 _LIST = flags.DEFINE_boolean("list", False, "Only tell which runs there are and which are done.")
@@ -42,7 +44,8 @@ def main() -> None:
             print(f"{run.failure or ('done' if run.finished else 'to do'):<8} {run.workdir}")
         return
     study.train_all(plan.all_runs, _SET.value, _JOBS.value)
-    reproduction.evaluate_all(plan, [f"--{f}" for f in _EVALUATE.value], _JOBS.value)
+    evaluate = module.EVALUATE if _EVALUATE.value is None else _EVALUATE.value
+    reproduction.evaluate_all(plan, [f"--{f}" for f in evaluate], _JOBS.value)
     overrides = [f"--config.{o}" for o in _SET.value]
     fit = [*overrides, *(f"--{f}" for f in _FIT.value)]
     reproduction.draw_all(plan, [f"--{f}" for f in _FIGURES.value], fit, _JOBS.value)
