@@ -32,7 +32,7 @@ FIGURES = {
     "further": (7,),
 }
 DENSITY = ("avatars", "brains")
-EVALUATE = ("images=2000", "importance_images=200")  # of bin/evaluate
+EVALUATE = ("images=1000", "importance_images=100")  # of bin/evaluate
 
 # between what z leaves to P and all of the strongest directions (135.8 to 170.3 and 120.7 to 152.3
 # by bin/suggest_targets at rank 25, KL 45)
