@@ -50,6 +50,21 @@ def test_training_reaches_the_closed_form(noise, epsilon):
     check_trained(model, best, x, 1e-3 * error)
 
 
+def test_saved_and_loaded_it_is_the_same(tmp_path):
+    constraint = density.entropy_constraint(targets.entropy_floor(SHAPE, 1e-2) + 4.0, 2)
+    model = density.LowRankDensity(SHAPE, 2, 1e-2, "fixed", [constraint], seed=5, natural=False)
+    density.fit(model, batches(data(seed=0), 100), 20)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.get_config() == model.get_config()
+    for own, other in zip(model.get_weights(), loaded.get_weights(), strict=True):
+        np.testing.assert_array_equal(own, other)
+    x = data(seed=1).reshape(400, -1).astype(np.float32)
+    np.testing.assert_array_equal(
+        loaded.distribution().log_prob(x), model.distribution().log_prob(x)
+    )
+
+
 def test_training_under_an_entropy_constraint_reaches_the_closed_form():
     """And the multiplier that of the closed form, 1 / kappa - 1."""
     epsilon, budget = 1e-2, 5.0

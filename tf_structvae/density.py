@@ -20,6 +20,7 @@ NOISES = ("fixed", "learned")
 _LARGEST_CHANGE = 3.0
 
 
+@keras.saving.register_keras_serializable(package="tf_structvae")
 class LowRankDensity(keras.Model):
     """p(x) = N(mu, P P^T + D) with mu [N], P [N, R] and D = epsilon I as the parameters.
 
@@ -104,6 +105,12 @@ class LowRankDensity(keras.Model):
         self.pretrain_steps = pretrain_steps
         self.pretrain_variance = pretrain_variance
         self.natural = natural
+        self._initial = {
+            "epsilon": epsilon,
+            "factor_initial": factor_initial,
+            "mean_initial": mean_initial,
+            "seed": seed,
+        }
         self.loc = self.add_weight(
             name="loc", shape=(size,), initializer=keras.initializers.Constant(mean_initial)
         )
@@ -206,6 +213,28 @@ class LowRankDensity(keras.Model):
         for c in self.constraints:
             logs[f"{c.name}_multiplier"] = tf.convert_to_tensor(c.multiplier)
         return logs
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "image_shape": self.image_shape,
+            "rank": self.rank,
+            "noise": self.noise,
+            "constraints": [keras.saving.serialize_keras_object(c) for c in self.constraints],
+            "pretrain_steps": self.pretrain_steps,
+            "pretrain_variance": self.pretrain_variance,
+            "natural": self.natural,
+            **self._initial,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        config = dict(config)
+        config["image_shape"] = tuple(config["image_shape"])
+        config["constraints"] = [
+            keras.saving.deserialize_keras_object(c, custom_objects) for c in config["constraints"]
+        ]
+        return cls(**config)
 
 
 def entropy_constraint(target: float, rank: int) -> Constraint:
