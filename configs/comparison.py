@@ -3,8 +3,9 @@
     bin/reproduce                                           # all of it, a few hours on 2 cores
     bin/train --config configs/comparison.py:avatars_calibrated
 
-Drawn faces, three seeds, 1200 steps; brains, one seed, 1000 steps; all at 64x64. Network, optimiser,
-steps and KL target of a data set are the same for all its recipes; the KL targets are the paper's.
+Drawn faces, three seeds, 1200 steps; brains, one seed, 1000 steps; all at 64x64. Network,
+optimiser, steps and KL target of a data set are the same for all its recipes; the KL targets are
+the paper's.
 """
 
 from tf_structvae import config
