@@ -233,12 +233,17 @@ def test_tables_and_bars():
         "| ELBO / nats | 1.00 +- 0.10 | 3.00 +- 0.10 |",
         "| KL / nats | - | 2.00 +- 0.10 |",
     ]
-    figure = table1({"faces": models, "brains": models}, titles)
+    floors = {"faces": {"random_cnn": {"train": {"relative": one(0.1)}}}}
+    figure = table1({"faces": models, "brains": models}, titles, floors)
     assert [a.get_title() for a in figure.axes[:2]] == [
         "faces: inception_2015", "faces: random_cnn",
     ]  # fmt: skip
-    bars = [patch.get_width() for patch in figure.axes[0].patches]
-    assert bars == [20.0, 20.0, 20.0]
+    points = [c.lines[0].get_xdata().tolist() for c in figure.axes[0].containers]
+    assert points == [[20.0], [20.0], [20.0]]
+    (bars,) = figure.axes[1].containers[0].lines[2]
+    np.testing.assert_allclose(bars.get_segments()[0][:, 0], [0.3, 0.7])
+    dashed = [line for line in figure.axes[1].lines if line.get_linestyle() == "--"]
+    assert [line.get_xdata()[0] for line in dashed] == [0.1]
 
 
 def test_seeds_of_one_recipe_are_combined():

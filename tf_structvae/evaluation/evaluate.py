@@ -171,12 +171,14 @@ def _write(groups, shown: dict[str, str], settings: Settings, output: Path) -> W
     )
     write_whole(written.tables, text + "\n")
     write_whole(written.numbers, json.dumps(numbers, indent=1) + "\n")
-    bars = {
+    shown_models = {
         names[k]: {label: m["distances"] for label, m in seeds.combine(group["models"]).items()}
         for k, group in groups.items()
     }
     if shown:
-        plot.table1(bars, shown).savefig(written.picture)
+        plot.table1(shown_models, shown, {names[k]: g["floor"] for k, g in groups.items()}).savefig(
+            written.picture
+        )
     return written
 
 
