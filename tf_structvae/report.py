@@ -20,7 +20,7 @@ def describe(experiment: Experiment) -> str:
     """One line on the model and what it was trained on."""
     c = experiment.config
     kind = "standard VAE" if c.model.likelihood == "independent" else f"rank {c.model.rank}"
-    return f"{c.name}: {kind}, {c.data.name} {c.data.variant}, {experiment.step} steps"
+    return f"{c.name}: {kind}, {experiment.source.info.name}, {experiment.step} steps"
 
 
 def prior_distribution(experiment: Experiment, count: int, seed: int):
