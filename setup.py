@@ -20,6 +20,10 @@ DATA = [
     "scikit-learn>=1.3,<2",
     "scipy>=1.12,<2",
 ]
+# Warm-up requests and clients of TF-Serving. A release asks for the TensorFlow of its number.
+SERVING = [
+    "tensorflow-serving-api>=2.18,<2.22",
+]
 PROGRAMS = sorted(p.name for p in (ROOT / "bin").iterdir() if p.is_file())
 
 setup(
@@ -55,9 +59,11 @@ setup(
         "benchmark": ["torch>=2.2,<3"],
         "data": DATA,
         "evaluation": EVALUATION,
+        "serving": SERVING,
         "test": [
             *DATA,
             *EVALUATION,
+            *SERVING,
             "pytest>=8,<10",
             "pytest-xdist>=3.5,<4",
             "hypothesis>=6.100,<7",

@@ -73,7 +73,7 @@ def main() -> None:
 def _finish(experiment, logs: dict[str, float], pixel: tuple[int, int]) -> None:
     """Scores, pictures and the exported model of a trained experiment."""
     from tf_structvae import report, scores
-    from tf_structvae.export import export, next_version
+    from tf_structvae.export import card, export, next_version
 
     config, w = experiment.config, experiment.workdir
     print(f"\nLast epoch, nats per image: {experiment.targets(logs)}")
@@ -82,7 +82,7 @@ def _finish(experiment, logs: dict[str, float], pixel: tuple[int, int]) -> None:
     if config.export_dir:
         directory = Path(config.export_dir) / config.name
         if logs or next_version(directory) == 1:
-            export(experiment.exact_model, directory)
+            export(experiment.exact_model, directory, about=card.of_experiment(experiment))
         print(f"model     {directory / str(next_version(directory) - 1)}")
     for picture in sorted((w / "pictures").glob("*.png")):
         print(f"picture   {picture}")

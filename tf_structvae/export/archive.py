@@ -1,0 +1,58 @@
+"""One call from a model to a version on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from tf_structvae.export import card, saved_model, warmup, writing
+from tf_structvae.export.signatures import signatures
+from tf_structvae.export.view import View
+from tf_structvae.vae import StructuredVAE
+
+
+def export(
+    model: StructuredVAE,
+    directory: str | Path,
+    version: int | None = None,
+    about: Mapping[str, Any] | None = None,
+    warm_up: bool | None = None,
+) -> Path:
+    """Writes `directory/VERSION`, all at once or not at all.
+
+    There are the SavedModel with the endpoints of `signatures`, model_card.json and, for TF-Serving,
+    assets.extra/tf_serving_warmup_requests.
+
+    Args:
+      model: a built model.
+      directory: of all versions of this model, such as saved_models/avatars; its name is the
+        model's.
+      version: a new positive number; None is one more than the highest.
+      about: what the model cannot tell, {"training", "metrics", "data"}, for the card; that of a
+        run is `card.of_experiment`.
+      warm_up: whether to write warm-up requests; None: if tensorflow-serving-api is installed.
+
+    Returns:
+      The path of the new version.
+
+    Raises:
+      ValueError: the version is no positive number, `about` is not as above, or the decoder emits
+        a distribution that has no signatures.
+      FileExistsError: the version exists.
+      ImportError: `warm_up` without tensorflow-serving-api.
+    """
+    directory = Path(directory)
+    version = writing.choose_version(directory, version)
+    known = card.check_about(about)
+    if warm_up and not warmup.available():
+        raise ImportError(warmup.MISSING)
+    name, rank, found = directory.resolve().name, View.of(model).rank, signatures(model)
+
+    def write(path: Path) -> None:
+        tensors = saved_model.write(model, found, path)
+        card.write(card.card(model, found, tensors, rank, name, version, known), path)
+        if warm_up or (warm_up is None and warmup.available()):
+            warmup.write(found, name, path)
+
+    return writing.write_version(directory, version, write)

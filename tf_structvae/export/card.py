@@ -1,0 +1,165 @@
+"""What an exported model is, in model_card.json: for programs that use it, and for people."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tf_structvae import provenance
+from tf_structvae.export.signatures import Signature
+from tf_structvae.vae import StructuredVAE
+
+if TYPE_CHECKING:
+    from tf_structvae.training import Experiment
+
+FILE = "model_card.json"
+FORMAT = 1
+_ABOUT = ("training", "metrics", "data")
+# where files are on the machine that trained
+_PLACES = (("data", "dir"), ("data", "manual_dir"), ("export_dir",))
+
+
+def check_about(about: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The fields that only the trainer knows, None where it does not tell.
+
+    Raises:
+      ValueError: another field, or one that is no JSON.
+    """
+    given = dict(about or {})
+    unknown = sorted(set(given) - set(_ABOUT))
+    if unknown:
+        raise ValueError(f"about must have keys of {_ABOUT}, got {unknown}.")
+    try:
+        json.dumps(given, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"about must be JSON: {error}.") from error
+    return {k: given.get(k) for k in _ABOUT}
+
+
+def card(
+    model: StructuredVAE,
+    found: Mapping[str, Signature],
+    tensors: Mapping[str, dict],
+    rank: int,
+    name: str,
+    version: int,
+    about: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The card as JSON.
+
+    Args:
+      model: the exported one.
+      found: its signatures.
+      tensors: inputs and outputs of each, from `saved_model.write`.
+      rank: R; 0 of a standard VAE.
+      name: of the model.
+      version: of the export.
+      about: from `check_about`.
+    """
+    return {
+        "format": FORMAT,
+        "name": name,
+        "version": version,
+        "image_shape": list(model.image_shape),
+        "latent_dim": model.latent_dim,
+        "rank": rank,
+        "likelihood": "low_rank" if rank else "independent",
+        "signatures": {
+            k: {**tensors[k], "description": signature.description}
+            for k, signature in found.items()
+        },
+        "value_range": [0, 1],
+        "parameters": model.encoder.count_params() + model.decoder.count_params(),
+        "targets": {c.name: {"target": float(c.target), "kind": c.kind} for c in model.constraints},
+        **about,
+    }
+
+
+def write(content: Mapping[str, Any], path: Path) -> None:
+    """Writes model_card.json into a version's directory."""
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    (path / FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def table(content: Mapping[str, Any]) -> str:
+    """The signatures of a card as a Markdown table."""
+    lines = ["| signature | inputs | outputs |", "|---|---|---|"]
+    for name, signature in content["signatures"].items():
+        lines.append(
+            f"| `{name}` | {_tensors(signature['inputs'])} | {_tensors(signature['outputs'])} |"
+        )
+    return "\n".join(lines)
+
+
+def _tensors(tensors: Mapping[str, dict]) -> str:
+    def describe(name: str, about: dict) -> str:
+        shape = ",".join("B" if n is None else str(n) for n in about["shape"])
+        return f"{name} [{shape}]{'' if about['dtype'] == 'float32' else ' ' + about['dtype']}"
+
+    return ", ".join(describe(k, v) for k, v in tensors.items())
+
+
+def of_experiment(experiment: Experiment, checkpoint: str = "last") -> dict[str, Any]:
+    """Training, metrics and data of a run, the `about` of `export`.
+
+    Args:
+      experiment: trained or loaded.
+      checkpoint: which one it was loaded from. The scores of a run are those of "last".
+    """
+    return {
+        "training": {
+            "config": _portable(json.loads(experiment.config.to_json())),
+            "steps": experiment.step,
+            "commit": _commit(experiment.workdir),
+        },
+        "metrics": _metrics(experiment.workdir) if checkpoint == "last" else None,
+        "data": _data(experiment.source.info),
+    }
+
+
+def _portable(config: dict) -> dict:
+    for *parents, last in _PLACES:
+        part = config
+        for key in parents:
+            part = part[key]
+        part[last] = ""
+    return config
+
+
+def _commit(workdir: Path) -> str | None:
+    """Of the code that trained last; that of this code where the run does not tell."""
+    file = workdir / "provenance.json"
+    starts = json.loads(file.read_text()) if file.exists() else []
+    return starts[-1]["commit"] if starts else provenance.commit()
+
+
+def _metrics(workdir: Path) -> dict | None:
+    """The held-out scores, unless the run went on after them."""
+    file = workdir / "scores.json"
+    if not file.exists():
+        return None
+    saved = [p.stat().st_mtime for p in (workdir / "checkpoints").glob("ckpt-*.index")]
+    if saved and max(saved) > file.stat().st_mtime:
+        return None
+    estimates = json.loads(file.read_text())["estimates"]
+    return {k: {n: _finite(x) for n, x in v.items()} for k, v in estimates.items()}
+
+
+def _finite(x: float) -> float | None:
+    """JSON has no other numbers."""
+    return x if math.isfinite(x) else None
+
+
+def _data(info) -> dict[str, str]:
+    terms = " ".join(info.licence.split()) or "not told"
+    return {
+        "name": info.name,
+        "description": info.description,
+        "license": info.licence,
+        "citation": info.citation,
+        "homepage": info.homepage,
+        "attribution": f"Trained on {info.name} ({info.homepage or 'no homepage'}). Terms: {terms}",
+    }

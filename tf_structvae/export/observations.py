@@ -1,0 +1,84 @@
+"""Signatures that tell how pixels hang together, condition on some and score all of them."""
+
+from __future__ import annotations
+
+import math
+
+import tensorflow as tf
+
+from tf_structvae import linalg
+from tf_structvae.distributions import LowRankMultivariateNormal
+from tf_structvae.export import noise
+from tf_structvae.export.view import View
+
+IMPORTANCE_SAMPLES = 16
+
+
+def covariance_row(view: View, latents, pixel):
+    """Covariance of every entry with the mean of one pixel's channels."""
+    p = view.model.decode(latents)
+    height, width, channels = view.shape
+    number = pixel[:, 0] * width + pixel[:, 1]
+    of_pixel = tf.one_hot(number, height * width) / channels
+    weights = tf.repeat(of_pixel, channels, axis=1)
+    if view.rank:
+        factor = p.cov_factor
+        by_pixel = tf.reshape(factor, [-1, height * width, channels, view.rank])
+        row = tf.reduce_mean(tf.gather(by_pixel, number, batch_dims=1), axis=1)
+        shared = linalg.matmul(factor, row[..., tf.newaxis])[..., 0]
+        covariances = shared + weights * p.cov_diag
+    else:
+        covariances = weights * p.variance()
+    return {"covariances": view.images(covariances), "variances": view.images(p.variance())}
+
+
+def condition(view: View, latents, values, mask, noise_variance):
+    """Mean and variance of p(x | z, some pixels) (eq. 5 and 6)."""
+    q = _conditional(view, latents, values, mask, noise_variance)
+    return {"images": view.clipped(q.mean()), "variances": view.images(q.variance())}
+
+
+def condition_sample(view: View, seeds, latents, values, mask, noise_variance):
+    """A draw from p(x | z, some pixels)."""
+    q = _conditional(view, latents, values, mask, noise_variance)
+    drawn = noise.normal_rows(seeds, view.rank or view.size, noise.CONDITION)
+    images = q.sample_from_noise(drawn) if view.rank else q.mean() + q.stddev() * drawn
+    return {"images": view.clipped(images), "means": view.images(q.mean())}
+
+
+def _conditional(view: View, latents, values, mask, noise_variance) -> LowRankMultivariateNormal:
+    p = view.model.decode(latents)
+    if not view.rank:
+        scale = p.stddev()
+        p = LowRankMultivariateNormal(p.mean(), 0.0 * scale[..., tf.newaxis], scale**2)
+    observed = view.flat(tf.broadcast_to(mask > 0.5, tf.shape(values)))
+    return p.condition(observed, view.flat(values), noise_variance[:, tf.newaxis])
+
+
+def log_prob(view: View, images, seeds):
+    """The importance-weighted bound of log p(x) (Burda et al. 2016, eq. 8), in nats."""
+    mean, stddev = view.encode(images)
+    loc, scale = tf.cast(mean, tf.float64), tf.cast(stddev, tf.float64)
+    flat, k, size = view.flat(images), IMPORTANCE_SAMPLES, view.latent_dim
+    drawn = noise.normal_rows(seeds, k * size, noise.LOG_PROB)
+    drawn = tf.transpose(tf.reshape(drawn, [-1, k, size]), [1, 0, 2])
+
+    def log_weight(row):
+        latents = mean + stddev * row
+        # the normals' constants cancel; density and decoder see the same rounded z
+        z = tf.cast(latents, tf.float64)
+        of_prior = -0.5 * tf.reduce_sum(z**2, axis=-1)
+        standardized = -0.5 * tf.reduce_sum(((z - loc) / scale) ** 2, axis=-1)
+        of_posterior = standardized - tf.reduce_sum(tf.math.log(scale), axis=-1)
+        of_images = tf.cast(view.model.decode(latents).log_prob(flat), tf.float64)
+        return of_images + of_prior - of_posterior
+
+    # one z an image at a time, so that a batch takes the memory of its decoder once
+    weights = tf.map_fn(log_weight, drawn, fn_output_signature=tf.float64, parallel_iterations=1)
+    total = tf.reduce_logsumexp(weights, axis=0)
+    found = {
+        "log_likelihood": total - math.log(k),
+        "elbo": tf.reduce_mean(weights, axis=0),
+        "effective_samples": tf.exp(2.0 * total - tf.reduce_logsumexp(2.0 * weights, axis=0)),
+    }
+    return {name: tf.cast(x, tf.float32) for name, x in found.items()}

@@ -1,0 +1,65 @@
+"""Signatures that draw, encode and decode images."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from tf_structvae.export import noise
+from tf_structvae.export.view import View
+
+
+def sample(view: View, seeds):
+    """Draws from the prior; see `signatures`."""
+    drawn = noise.normal_rows(seeds, view.latent_dim + (view.rank or view.size))
+    latents, rest = drawn[:, : view.latent_dim], drawn[:, view.latent_dim :]
+    p = view.model.decode(latents)
+    images = p.sample_from_noise(rest) if view.rank else p.mean() + p.stddev() * rest
+    return {
+        "images": view.clipped(images),
+        "means": view.images(p.mean()),
+        "latents": latents,
+        "factor_noise": rest[:, : view.rank],
+    }
+
+
+def decode(view: View, latents):
+    """p(x | z)."""
+    p = view.model.decode(latents)
+    return {"means": view.images(p.mean()), "variances": view.images(p.variance())}
+
+
+def encode(view: View, images):
+    """q(z | x), and the noise of x at its mean."""
+    latents, stddevs = view.encode(images)
+    p = view.model.decode(latents)
+    return {
+        "latents": latents,
+        "latent_stddevs": stddevs,
+        "factor_noise": view.factor_noise(p, images),
+    }
+
+
+def reconstruct(view: View, images):
+    """The picture at what `encode` finds."""
+    p = view.model.decode(view.encode(images)[0])
+    mean = p.mean()
+    found = p.sample_from_noise(view.factor_noise(p, images)) if view.rank else mean
+    return {"images": view.clipped(found), "means": view.images(mean)}
+
+
+def manipulate(view: View, latents, factor_noise, component_scales):
+    """Eq. 3 under the factor of eq. 4."""
+    p = view.model.decode(latents).scale_components(component_scales)
+    return {"images": view.clipped(p.sample_from_noise(factor_noise))}
+
+
+def components(view: View, latents):
+    """The principal components of P; the entry of largest size of each is positive."""
+    directions, stddevs, _ = view.model.decode(latents).principal_components()
+    rows = tf.linalg.matrix_transpose(directions)
+    largest = tf.argmax(tf.abs(rows), axis=-1)
+    sign = tf.sign(tf.gather(rows, largest, axis=2, batch_dims=2))
+    return {
+        "components": tf.reshape(rows * sign[..., tf.newaxis], [-1, view.rank, *view.shape]),
+        "stddevs": stddevs,
+    }

@@ -1,0 +1,152 @@
+"""The signatures of an exported model: their functions, inputs and what they do."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from tf_structvae.export import checks, observations, pictures
+from tf_structvae.export.view import View
+from tf_structvae.vae import StructuredVAE
+
+DEFAULT = "sample"  # also `serving_default`
+
+_GIVEN = "given the pixels where mask > 0.5, known up to noise_variance (0: exactly)"
+
+# name: function, inputs, description, needs P
+_TABLE: dict[str, tuple[Callable, tuple[str, ...], str, bool]] = {
+    "sample": (
+        pictures.sample,
+        ("seeds",),
+        "Images from the prior: mean + P factor_noise (eq. 3 without pixel noise), clipped to "
+        "[0, 1]; a standard VAE's with its pixel noise. means are not clipped. Each row depends on "
+        "its own seed alone. Also serving_default.",
+        False,
+    ),
+    "decode": (
+        pictures.decode,
+        ("latents",),
+        "Mean and variance of every entry of p(x given z), not clipped.",
+        False,
+    ),
+    "encode": (
+        pictures.encode,
+        ("images",),
+        "Mean and standard deviation of q(z given x), and the posterior mean of the noise of P "
+        "given x at that mean ([B, 0] of a standard VAE).",
+        False,
+    ),
+    "reconstruct": (
+        pictures.reconstruct,
+        ("images",),
+        "The mean at encode's latents plus P times its factor_noise, clipped to [0, 1]; means are "
+        "without that part and not clipped.",
+        False,
+    ),
+    "manipulate": (
+        pictures.manipulate,
+        ("latents", "factor_noise", "component_scales"),
+        "mean + P factor_noise with the part of each principal component of P, strongest first, "
+        "times its scale (eq. 4), clipped to [0, 1]; all scales one is sample.",
+        True,
+    ),
+    "components": (
+        pictures.components,
+        ("latents",),
+        "The principal components of P, strongest first: unit vectors, whose entry of largest size "
+        "is positive, and standard deviations; zero vectors where that is zero.",
+        True,
+    ),
+    "covariance_row": (
+        observations.covariance_row,
+        ("latents", "pixel"),
+        "Covariance of every entry with the mean over the channels of the pixel (row, column), its "
+        "own noise included (the mean over the last axis is Fig. 2), and all variances.",
+        False,
+    ),
+    "condition": (
+        observations.condition,
+        ("latents", "values", "mask", "noise_variance"),
+        f"Mean, clipped to [0, 1], and variance of p(x given z) {_GIVEN} (eq. 5 and 6).",
+        False,
+    ),
+    "condition_sample": (
+        observations.condition_sample,
+        ("seeds", "latents", "values", "mask", "noise_variance"),
+        f"A draw from p(x given z) {_GIVEN}, along P without pixel noise, clipped to [0, 1]; a "
+        "standard VAE's with its pixel noise. means are the conditional mean, not clipped.",
+        False,
+    ),
+    "log_prob": (
+        observations.log_prob,
+        ("images", "seeds"),
+        f"Nats: the importance-weighted bound of log p(x) with {observations.IMPORTANCE_SAMPLES} "
+        "samples of z, their mean (the ELBO) and their effective number. Each row depends on its "
+        "own image and seed alone.",
+        False,
+    ),
+}
+
+
+class Signature(NamedTuple):
+    """One endpoint.
+
+    Attributes:
+      function: tensors by the names of `inputs` -> a dict of tensors; checks what it is given.
+      inputs: shape [None, ...] and dtype of each.
+      description: of what it computes.
+    """
+
+    function: Callable[..., dict[str, tf.Tensor]]
+    inputs: dict[str, tf.TensorSpec]
+    description: str
+
+
+def signatures(model: StructuredVAE) -> dict[str, Signature]:
+    """The endpoints of a built model by name; docs/export.md has the table.
+
+    Those that need P, `manipulate` and `components`, are not among those of a standard VAE.
+
+    Raises:
+      ValueError: the decoder emits a distribution that is neither low-rank nor independent normal.
+    """
+    view = View.of(model)
+    specs = _specs(view)
+    found = {}
+    for name, (function, inputs, description, needs_factor) in _TABLE.items():
+        if view.rank or not needs_factor:
+            own = {k: specs[k] for k in inputs}
+            run = functools.partial(_run, view, function, own)
+            found[name] = Signature(run, own, description)
+    return found
+
+
+def _specs(view: View) -> dict[str, tf.TensorSpec]:
+    """Every input there is; a name means the same in all signatures."""
+    h, w, c = view.shape
+    floats = {
+        "images": (h, w, c),
+        "latents": (view.latent_dim,),
+        "factor_noise": (view.rank,),
+        "component_scales": (view.rank,),
+        "values": (h, w, c),
+        "mask": (h, w, 1),
+        "noise_variance": (),
+    }
+    specs = {k: tf.TensorSpec([None, *inner], tf.float32, k) for k, inner in floats.items()}
+    whole = {k: tf.TensorSpec([None, 2], tf.int32, k) for k in ("seeds", "pixel")}
+    return specs | whole
+
+
+def _run(view: View, function: Callable, specs: dict[str, tf.TensorSpec], **given):
+    inputs = checks.checked({k: given[k] for k in specs}, specs)
+    own = []
+    if "noise_variance" in inputs:
+        own.append(checks.not_negative("noise_variance", inputs["noise_variance"]))
+    if "pixel" in inputs:
+        own.append(checks.inside("pixel", inputs["pixel"], *view.shape[:2]))
+    floats = [k for k, spec in specs.items() if spec.dtype.is_floating] or list(specs)
+    return checks.finite_results(floats, function(view, **checks.after(own, inputs)))

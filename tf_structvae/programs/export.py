@@ -1,0 +1,51 @@
+"""Writes a trained run as a SavedModel with its card: saved_models/NAME/VERSION."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from absl import flags
+
+from tf_structvae.programs import command
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "The run's directory.", required=True)
+_CHECKPOINT = flags.DEFINE_enum(
+    "checkpoint", "last", ["last", "best"], "Of the run; best: by the validation ELBO."
+)
+_DIRECTORY = flags.DEFINE_string(
+    "directory", None, "Of all versions of the model; default saved_models/NAME of the run."
+)
+_VERSION = flags.DEFINE_integer(
+    "version", None, "A new number; default one more than the highest.", lower_bound=1
+)
+_WARM_UP = flags.DEFINE_bool(
+    "warmup",
+    None,
+    "Write warm-up requests for TF-Serving; default if tensorflow-serving-api is installed.",
+)
+
+
+def main() -> None:
+    from tf_structvae.export import card, export, warmup, writing
+
+    if _WARM_UP.value and not warmup.available():
+        raise ImportError(warmup.MISSING)
+    if _DIRECTORY.value and _VERSION.value:  # what is wrong with them is told at once
+        writing.choose_version(Path(_DIRECTORY.value), _VERSION.value)
+    from tf_structvae.training import Experiment
+
+    experiment = Experiment.load(_WORKDIR.value, _CHECKPOINT.value)
+    directory = Path(_DIRECTORY.value or f"saved_models/{experiment.config.name}")
+    about = card.of_experiment(experiment, _CHECKPOINT.value)
+    path = export(experiment.exact_model, directory, _VERSION.value, about, _WARM_UP.value)
+    written = json.loads((path / card.FILE).read_text(encoding="utf-8"))
+    size = sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
+    print(f"\n{card.table(written)}\n\nmodel     {path}")
+    print(f"size      {size / 1e6:.1f} MB, {written['parameters']:,} parameters")
+    if not (path / warmup.FILE).exists():
+        print("left out  warm-up requests, which need pip install 'tf_structvae[serving]'")
+
+
+def run() -> None:
+    command.run(main)
