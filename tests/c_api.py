@@ -2,9 +2,9 @@
 
     python tests/c_api.py MODEL CASES.json ARRAYS.npz OUTPUT.npz
 
-The cases are [{"inputs": {tensor name: key in ARRAYS}, "outputs": [tensor name, ...]}, ...]. Written
-are "CASE/TENSOR NAME" for each output, or "CASE/error". TF_LoadSessionFromSavedModel is the loader
-that TF-Serving uses. Declarations: tensorflow/c/c_api.h.
+The cases are [{"inputs": {tensor name: key in ARRAYS}, "outputs": [tensor name, ...]}, ...].
+Written are "CASE/TENSOR NAME" for each output, or "CASE/error". TF_LoadSessionFromSavedModel is the
+loader that TF-Serving uses. Declarations: tensorflow/c/c_api.h.
 """
 
 import ctypes
@@ -18,12 +18,20 @@ import numpy as np
 CODES = {1: np.float32, 3: np.int32}
 POINTERS = (
     "TF_NewStatus TF_NewGraph TF_NewSessionOptions TF_LoadSessionFromSavedModel TF_AllocateTensor "
-    "TF_TensorData TF_GraphOperationByName"
+    "TF_TensorData TF_GraphOperationByName TF_GetAllOpList"
 )
 
 
 class Output(ctypes.Structure):
     _fields_ = [("operation", ctypes.c_void_p), ("index", ctypes.c_int)]
+
+
+class Buffer(ctypes.Structure):
+    _fields_ = [
+        ("data", ctypes.c_void_p),
+        ("length", ctypes.c_size_t),
+        ("deallocator", ctypes.c_void_p),
+    ]
 
 
 def library():
@@ -113,5 +121,32 @@ def main(path, cases, arrays, output):
     np.savez(output, **results)
 
 
+def operations():
+    """Names of all that TensorFlow's library can run without Python."""
+    lib = library()
+    buffer = ctypes.cast(lib.TF_GetAllOpList(), ctypes.POINTER(Buffer)).contents
+    data = ctypes.string_at(buffer.data, buffer.length)
+    names, at = [], 0
+    while at < len(data):  # an OpList: fields of number 1, each an OpDef that starts with its name
+        _, size, at = data[at], *varint(data, at + 1)
+        length, start = varint(data, at + 1)
+        names.append(data[start : start + length].decode())
+        at += size
+    return names
+
+
+def varint(data, at):
+    """A protobuf integer and where it ends."""
+    value = shift = 0
+    while True:
+        value |= (data[at] & 0x7F) << shift
+        shift, at = shift + 7, at + 1
+        if data[at - 1] < 0x80:
+            return value, at
+
+
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    if sys.argv[1:] == ["--operations"]:
+        print(json.dumps(operations()))
+    else:
+        main(*sys.argv[1:])

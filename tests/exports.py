@@ -59,8 +59,10 @@ def exported(kind):
     return model, export(model, Path(folder) / kind)
 
 
-def requests(model, batch=3, seed=0):
+@functools.cache
+def requests(kind, batch=3, seed=0):
     """{signature: {input: array}} of `batch` rows."""
+    model = exported(kind)[0]
     rng = np.random.default_rng(seed)
     h, w, c = model.image_shape
     rank = getattr(model.head, "rank", 0)
@@ -116,3 +118,11 @@ def run_c_api(path, cases, folder):
         else {k: found[f"{i}/{t.name}"] for k, t in known[name].outputs.items()}
         for i, (name, _) in enumerate(cases)
     ]
+
+
+@functools.cache
+def loaded(kind):
+    """An exported model, in Python."""
+    import tensorflow as tf
+
+    return tf.saved_model.load(str(exported(kind)[1]))

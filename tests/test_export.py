@@ -1,100 +1,84 @@
-import subprocess
-import sys
+"""What is on the disk after an export: the weights once, the same bytes, whole versions."""
 
+import exports
 import numpy as np
 import pytest
 import tensorflow as tf
-from test_vae import LATENT, SHAPE, N, images, make
+from test_vae import make
 
 from tf_structvae.constraints import Constraint
-from tf_structvae.export import export, next_version
-from tf_structvae.layers import IndependentNormalHead
+from tf_structvae.export import export, next_version, warmup
+from tf_structvae.layers import StockLowRankNormalHead
 
 
-@pytest.fixture(scope="module")
-def exported(tmp_path_factory):
-    model = make()
-    return model, export(model, tmp_path_factory.mktemp("models") / "vae")
-
-
-def test_sample_rows_depend_on_their_own_seed(exported):
-    model, path = exported
-    sample = tf.saved_model.load(str(path)).signatures["sample"]
-    seeds = tf.constant([[1, 2], [3, 4], [1, 2]])
-    out = sample(seeds=seeds)
-    assert set(out) == {"images", "means", "latents", "factor_noise"}
-    assert out["images"].shape == (3, *SHAPE)
-    np.testing.assert_array_equal(out["images"][0], out["images"][2])
-    np.testing.assert_allclose(sample(seeds=seeds[1:2])["latents"][0], out["latents"][1])
-    p = model.decode(out["latents"])
-    np.testing.assert_allclose(np.reshape(out["means"], (3, N)), p.mean(), atol=1e-5)
-    y = tf.clip_by_value(p.sample_from_noise(out["factor_noise"]), 0, 1)
-    np.testing.assert_allclose(np.reshape(out["images"], (3, N)), y, atol=1e-5)
-
-
-def test_condition_equals_the_model(exported):
-    model, path = exported
-    rng = np.random.default_rng(0)
-    latents = rng.normal(size=(2, LATENT)).astype(np.float32)
-    values = images(2)
-    mask = (rng.uniform(size=(2, *SHAPE[:2], 1)) < 0.2).astype(np.float32)
-    noise = np.array([0.0, 0.3], np.float32)
-    out = tf.saved_model.load(str(path)).signatures["condition"](
-        latents=latents, values=values, mask=mask, noise_variance=noise
-    )
-    full = np.broadcast_to(mask > 0.5, values.shape).reshape(2, N)
-    q = model.decode(latents).condition(full, values.reshape(2, N), noise[:, None])
-    mean = np.clip(q.mean(), 0, 1)
-    np.testing.assert_allclose(np.reshape(out["images"], (2, N)), mean, atol=1e-5)
-    np.testing.assert_allclose(np.reshape(out["variances"], (2, N)), q.variance(), atol=1e-6)
-    exact = full[0]
-    np.testing.assert_array_equal(np.reshape(out["images"][0], N)[exact], values[0].ravel()[exact])
-
-
-def test_multipliers_are_exported(tmp_path):
-    model = make(constraints=[Constraint("kl", 2.0, initial_multiplier=7.5)])
-    path = export(model, tmp_path / "vae")
+def variables(path):
     reader = tf.train.load_checkpoint(str(path / "variables" / "variables"))
-    scalars = [reader.get_tensor(k) for k, s in reader.get_variable_to_shape_map().items() if not s]
-    assert 7.5 in [v for v in scalars if isinstance(v, np.floating)]
+    shapes = reader.get_variable_to_shape_map()
+    return [reader.get_tensor(k) for k in sorted(shapes) if k.startswith("weights/")]
 
 
-def test_runs_without_this_package(exported):
-    _, path = exported
-    code = (
-        "import sys, tensorflow as tf; m = tf.saved_model.load(sys.argv[1]);"
-        "print(m.signatures['sample'](seeds=tf.constant([[1, 2]]))['images'].shape);"
-        "assert 'tf_structvae' not in sys.modules"
+def test_weights_are_stored_once_and_no_optimiser():
+    model, path = exports.exported("low_rank")
+    weights = [v.numpy() for v in model.weights]
+    assert sorted(v.size for v in variables(path)) == sorted(v.size for v in weights)
+    total = sum(v.nbytes for v in weights)
+    data = (path / "variables" / "variables.data-00000-of-00001").stat().st_size
+    names = 100 * len(weights)  # the graph of the objects, which is of this order for each
+    assert total <= data < total + names
+    # ten signatures of this model; without `shorten` they take twice as much
+    assert (path / "saved_model.pb").stat().st_size < 900_000
+
+
+def test_exports_of_a_model_are_the_same_bytes(tmp_path):
+    model, first = exports.exported("low_rank")
+    tf.function(lambda x: x + 1)(1)  # TensorFlow numbers functions on
+    second = export(model, tmp_path / "low_rank", version=1)
+    files = sorted(p.relative_to(first) for p in first.rglob("*") if p.is_file())
+    assert files == sorted(p.relative_to(second) for p in second.rglob("*") if p.is_file())
+    assert len(files) >= 4
+    for file in files:
+        assert (first / file).read_bytes() == (second / file).read_bytes(), file
+
+
+def test_trained_weights_and_multipliers_are_exported(tmp_path):
+    model = make(constraints=[Constraint("kl", 2.0, initial_multiplier=7.5)])
+    model.compile("adam")
+    model.fit(np.full((8, *model.image_shape), 0.5, np.float32), verbose=0)
+    path = export(model, tmp_path / "vae")
+    found = variables(path)
+    assert len(found) == len(model.weights)
+    multiplier = model.constraints[0].multiplier.numpy()
+    assert multiplier in [v for v in found if not v.shape and v.dtype == np.float32]
+    latents = tf.ones([2, model.latent_dim])
+    out = tf.saved_model.load(str(path)).signatures["decode"](latents=latents)
+    np.testing.assert_allclose(
+        np.reshape(out["means"], [2, -1]), model.decode(latents).mean(), atol=1e-5
     )
-    run = subprocess.run(
-        [sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True
-    )
-    assert run.stdout.strip() == "(1, 6, 5, 2)"
 
 
-def test_standard_vae_exports_too(tmp_path):
-    model = make(IndependentNormalHead(2, epsilon=0.05))
-    signatures = tf.saved_model.load(str(export(model, tmp_path / "m"))).signatures
-    out = signatures["sample"](seeds=tf.constant([[1, 2], [1, 3]]))
-    assert np.std(out["images"] - out["means"]) > 0.05
-    values = images(2)
-    out = signatures["condition"](
-        latents=out["latents"],
-        values=values,
-        mask=np.ones((2, *SHAPE[:2], 1), np.float32),
-        noise_variance=np.zeros(2, np.float32),
-    )
-    np.testing.assert_allclose(out["images"], np.clip(values, 0, 1))
-
-
-def test_versions_are_never_overwritten(tmp_path):
+def test_versions_are_never_overwritten(tmp_path, monkeypatch):
     model = make()
     assert next_version(tmp_path / "m") == 1
-    assert export(model, tmp_path / "m").name == "1"
     assert export(model, tmp_path / "m", version=7).name == "7"
     assert export(model, tmp_path / "m").name == "8"
     with pytest.raises(FileExistsError, match="never overwritten"):
         export(model, tmp_path / "m", version=7)
-    with pytest.raises(ValueError, match="version must be"):
-        export(model, tmp_path / "m", version=0)
-    assert sorted(p.name for p in (tmp_path / "m").iterdir()) == ["1", "7", "8"]
+    for version in (0, -1, 1.5, True, "2"):
+        with pytest.raises(ValueError, match="version must be a positive number"):
+            export(model, tmp_path / "m", version=version)
+    with pytest.raises(ValueError, match="about must have keys"):
+        export(model, tmp_path / "m", about={"colour": 1})
+    with pytest.raises(ValueError, match="about must be JSON"):
+        export(model, tmp_path / "m", about={"metrics": {"elbo": np.nan}})
+    monkeypatch.setattr(warmup, "available", lambda: False)
+    with pytest.raises(ImportError, match=r"tf_structvae\[serving\]"):
+        export(model, tmp_path / "m", warm_up=True)
+    path = export(model, tmp_path / "m")
+    assert not (path / warmup.FILE).exists()
+    assert sorted(p.name for p in (tmp_path / "m").iterdir()) == ["7", "8", "9"]
+
+
+def test_a_stock_distribution_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="decodes to a StockLowRankNormal"):
+        export(make(StockLowRankNormalHead(2, rank=3, epsilon=0.05)), tmp_path / "m")
+    assert not (tmp_path / "m").exists()

@@ -21,8 +21,8 @@ def export(
 ) -> Path:
     """Writes `directory/VERSION`, all at once or not at all.
 
-    There are the SavedModel with the endpoints of `signatures`, model_card.json and, for TF-Serving,
-    assets.extra/tf_serving_warmup_requests.
+    There are the SavedModel with the endpoints of `signatures`, model_card.json and, for
+    TF-Serving, assets.extra/tf_serving_warmup_requests.
 
     Args:
       model: a built model.

@@ -53,8 +53,8 @@ def _renumber(graph) -> None:
 def _renumber_objects(objects, names: dict[str, str]) -> None:
     for node in objects.nodes:
         if node.HasField("function"):
-            concrete = [names[n] for n in node.function.concrete_functions]
-            _replace(node.function.concrete_functions, concrete)
+            traces = node.function.concrete_functions
+            _replace(traces, [names[n] for n in traces])
         if node.HasField("bare_concrete_function"):
             bare = node.bare_concrete_function
             bare.concrete_function_name = names[bare.concrete_function_name]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -144,13 +143,7 @@ def _metrics(workdir: Path) -> dict | None:
     saved = [p.stat().st_mtime for p in (workdir / "checkpoints").glob("ckpt-*.index")]
     if saved and max(saved) > file.stat().st_mtime:
         return None
-    estimates = json.loads(file.read_text())["estimates"]
-    return {k: {n: _finite(x) for n, x in v.items()} for k, v in estimates.items()}
-
-
-def _finite(x: float) -> float | None:
-    """JSON has no other numbers."""
-    return x if math.isfinite(x) else None
+    return json.loads(file.read_text())["estimates"]
 
 
 def _data(info) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Checks of a request inside the graph: a bad one gets an error that starts with the input's name.
 
-The operation that fails is CheckNumerics, since it is the one of TensorFlow whose error is the given
-text and then " : Tensor had NaN values"; that of Assert would start with "assertion failed".
+The operation that fails is CheckNumerics, since it is the one of TensorFlow whose error is the
+given text and then " : Tensor had NaN values"; that of Assert would start with "assertion failed".
 """
 
 from __future__ import annotations
