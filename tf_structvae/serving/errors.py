@@ -1,0 +1,27 @@
+"""What a client is told."""
+
+from __future__ import annotations
+
+
+class RequestError(Exception):
+    """A request that gets no result; answered as {"error": message}.
+
+    Attributes:
+      status: the HTTP status.
+      retry_after: seconds after which the same request may succeed; None if it will not.
+    """
+
+    def __init__(self, status: int, message: str, retry_after: int | None = None):
+        super().__init__(message)
+        self.status = status
+        self.retry_after = retry_after
+
+
+def invalid(message: str) -> RequestError:
+    """The request is at fault (TF-Serving's InvalidArgument)."""
+    return RequestError(400, message)
+
+
+def missing(message: str) -> RequestError:
+    """What it asks for is not there (TF-Serving's NotFound)."""
+    return RequestError(404, message)

@@ -1,0 +1,110 @@
+"""How much of the machine requests may take: size, number at once, and time.
+
+The sizes are kept to by `body` and `app`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from tf_structvae.serving.errors import RequestError
+
+T = TypeVar("T")
+RETRY_SECONDS = 1
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is refused.
+
+    Attributes:
+      request_bytes: largest body.
+      batch: most rows of a request.
+      response_values: most numbers in a response, as far as the signature tells their count.
+      concurrency: calls of a model at once.
+      queue: requests that may wait for a call, or be on their way in.
+      seconds: from the first byte of a request to its result.
+    """
+
+    request_bytes: int = 32 << 20
+    batch: int = 64
+    response_values: int = 16 << 20
+    concurrency: int = field(default_factory=lambda: os.cpu_count() or 1)
+    queue: int = 32
+    seconds: float = 60.0
+
+    def __post_init__(self):
+        for name in ("request_bytes", "batch", "response_values", "concurrency", "seconds"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}.")
+        if self.queue < 0:
+            raise ValueError(f"queue must not be negative, got {self.queue}.")
+
+
+class Gate:
+    """Lets so many requests in, and so many of them call a model.
+
+    A call cannot be stopped: after its time is over its client is told so, and the call keeps its
+    place until it ends, so that there are never more of them than allowed.
+    """
+
+    def __init__(self, limits: Limits):
+        self.limits = limits
+        self.inside = 0  # requests that were let in
+        self.running = 0  # calls, those that nobody waits for included
+        self._free = asyncio.Semaphore(limits.concurrency)
+        self._threads = ThreadPoolExecutor(limits.concurrency, "predict")
+
+    @asynccontextmanager
+    async def admit(self) -> AsyncIterator[None]:
+        """A place in the queue.
+
+        Raises:
+          RequestError: 429, there is none.
+        """
+        if self.inside >= self.limits.concurrency + self.limits.queue:
+            raise RequestError(429, "too many requests are waiting.", RETRY_SECONDS)
+        self.inside += 1
+        try:
+            yield
+        finally:
+            self.inside -= 1
+
+    async def call(self, function: Callable[[], T], deadline: float) -> T:
+        """The result of a function, run in a thread when there is a free one.
+
+        Args:
+          function: takes nothing.
+          deadline: of the loop's clock, seconds.
+
+        Raises:
+          RequestError: 503, none was free in time; 504, the function took too long.
+        """
+        loop = asyncio.get_running_loop()
+        try:
+            await asyncio.wait_for(self._free.acquire(), deadline - loop.time())
+        except asyncio.TimeoutError:
+            raise RequestError(503, "no call was free in time.", RETRY_SECONDS) from None
+        self.running += 1
+        future = loop.run_in_executor(self._threads, function)
+        future.add_done_callback(self._ended)
+        done, _ = await asyncio.wait({future}, timeout=max(deadline - loop.time(), 0.0))
+        if not done:
+            raise RequestError(504, f"the call took longer than {self.limits.seconds:g} s allow.")
+        return future.result()
+
+    def _ended(self, future: asyncio.Future) -> None:
+        self.running -= 1
+        self._free.release()
+        if not future.cancelled():
+            future.exception()  # or asyncio reports that nobody asked for it
+
+    def close(self) -> None:
+        """No more calls; the running ones go on."""
+        self._threads.shutdown(wait=False, cancel_futures=True)

@@ -1,0 +1,80 @@
+"""Runs an application until a signal ends it."""
+
+from __future__ import annotations
+
+import signal
+import socket
+from collections.abc import Callable
+
+import uvicorn
+from fastapi import FastAPI
+
+CONNECTIONS = 512  # open at once; uvicorn answers 503 beyond
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A socket that holds the address and does not listen yet: it is asked for before models load.
+
+    Args:
+      host: a name or address of this machine.
+      port: 0 is any free one.
+
+    Raises:
+      OSError: the address is in use, or not this machine's.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        found = socket.socket(family, kind, protocol)
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        found.bind(address)
+    except OSError as error:
+        raise OSError(f"host {host}, port {port}: {error.strerror or error}.") from error
+    return found
+
+
+def address(bound: socket.socket) -> str:
+    """The URL of a bound socket."""
+    host, port = bound.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+class _Server(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]):
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()
+
+
+def run(app: FastAPI, bound: socket.socket, ready: Callable[[], None], seconds: float) -> bool:
+    """Serves until SIGTERM or SIGINT; then finishes the requests it has.
+
+    Args:
+      app: of `create_app`.
+      bound: of `bind`.
+      ready: is called when requests are accepted.
+      seconds: that the last requests may take.
+
+    Returns:
+      Whether all of them, and all calls of models, have ended.
+    """
+    config = uvicorn.Config(
+        app,
+        http="h11",  # the same whatever else is installed
+        loop="asyncio",
+        ws="none",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        limit_concurrency=CONNECTIONS,
+        timeout_graceful_shutdown=max(int(seconds), 1),
+    )
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # uvicorn raises the signal once more when it is done, to whoever would have had it
+        signal.signal(number, lambda *_: None)
+    _Server(config, ready).run([bound])
+    return app.state.gate.running == 0

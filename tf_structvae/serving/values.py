@@ -1,0 +1,120 @@
+"""JSON values to arrays and back, by the types of TF-Serving's JSON mapping."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tf_structvae.serving.errors import RequestError, invalid
+from tf_structvae.serving.signature import Spec, numpy_type
+
+_TYPES: dict[str, set[type]] = {"f": {int, float}, "i": {int}, "u": {int}, "b": {bool}}
+_WIDE = {"f": np.float64, "i": np.int64, "u": np.uint64, "b": np.bool_}
+_BYTES_SUFFIX = "_bytes"  # an output of this name is binary, says the API
+
+
+def is_binary(value: Any) -> bool:
+    """Whether it is {"b64": text}, the form of a string of any bytes."""
+    return isinstance(value, dict) and value.keys() == {"b64"} and isinstance(value["b64"], str)
+
+
+def decode(value: Any, name: str, spec: Spec) -> np.ndarray:
+    """The array of a nested list.
+
+    Args:
+      value: what stands in the request.
+      name: of the input, for the message.
+      spec: its type and shape.
+
+    Raises:
+      RequestError: 400; the lists are ragged, or type or shape is not that of the input.
+    """
+    shape, leaves = _flatten(value, name)
+    if not spec.accepts(shape):
+        wanted = ", ".join("?" if size is None else str(size) for size in spec.shape or ())
+        raise invalid(f"input {name!r} has shape {list(shape)}; it must be [{wanted}].")
+    if spec.dtype == tf.string:
+        array = np.empty(len(leaves), object)
+        array[:] = [_bytes(leaf, name) for leaf in leaves]
+    else:
+        array = _numbers(leaves, name, spec)
+    return array.reshape(shape)
+
+
+def _flatten(value: Any, name: str) -> tuple[tuple[int, ...], list]:
+    """Shape and values of a nested list, level by level: a Python loop over values is slow."""
+    shape: list[int] = []
+    level = [value]
+    while True:
+        kinds = set(map(type, level))
+        if list not in kinds:
+            return tuple(shape), level
+        lengths = set(map(len, level)) if kinds == {list} else set()
+        if len(lengths) != 1:
+            raise invalid(f"the lists of input {name!r} have not all the same length.")
+        shape += lengths
+        level = list(chain.from_iterable(level))
+
+
+def _numbers(leaves: list, name: str, spec: Spec) -> np.ndarray:
+    wanted = numpy_type(spec)
+    if wanted.kind not in _TYPES:
+        raise invalid(f"input {name!r} has the type {spec.dtype.name}, which JSON cannot give.")
+    if not set(map(type, leaves)) <= _TYPES[wanted.kind]:
+        raise invalid(f"input {name!r} must hold values of type {spec.dtype.name} alone.")
+    beyond = invalid(f"input {name!r} holds a number beyond the range of {spec.dtype.name}.")
+    try:
+        wide = np.array(leaves, _WIDE[wanted.kind])
+    except OverflowError:
+        raise beyond from None
+    with np.errstate(over="ignore"):
+        array = wide.astype(wanted)
+    if wanted.kind == "f":
+        fits = np.isfinite(array) | ~np.isfinite(wide)
+    else:
+        fits = array == wide
+    if not fits.all():
+        raise beyond
+    return array
+
+
+def _bytes(item: Any, name: str) -> bytes:
+    if isinstance(item, str):
+        try:
+            return item.encode()
+        except UnicodeEncodeError:
+            raise invalid(f"input {name!r} holds a string that is not Unicode.") from None
+    if is_binary(item):
+        try:
+            return base64.b64decode(item["b64"], validate=True)
+        except (binascii.Error, ValueError):
+            raise invalid(f"input {name!r} holds a 'b64' that is not Base64.") from None
+    raise invalid(f"input {name!r} must hold strings, or {{'b64': ...}} for bytes.")
+
+
+def encodable(array: np.ndarray, name: str) -> Any:
+    """What the JSON writers take: an array whose numbers lie in order, a number, or lists of text.
+
+    Raises:
+      RequestError: 500; strings are not UTF-8, and the name does not end with `_bytes`.
+    """
+    if array.dtype.kind in "OS":
+        return _text(array.tolist(), name)
+    return np.ascontiguousarray(array) if array.ndim else array[()]
+
+
+def _text(item: Any, name: str) -> Any:
+    if isinstance(item, list):
+        return [_text(each, name) for each in item]
+    if name.endswith(_BYTES_SUFFIX):
+        return {"b64": base64.b64encode(item).decode()}
+    try:
+        return item.decode()
+    except UnicodeDecodeError:
+        message = f"output {name!r} is not text; the model must name it {name}{_BYTES_SUFFIX}."
+        raise RequestError(500, message) from None
