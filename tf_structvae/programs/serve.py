@@ -49,14 +49,14 @@ def directories(models: list[str]) -> dict[str, Path]:
 def main() -> None:
     if _POLL.value <= 0:
         raise ValueError(f"--poll_seconds must be positive, got {_POLL.value:g}.")
-    from tf_structvae.serving import hosts, server
-    from tf_structvae.serving.app import create_app
+    # what needs no TensorFlow comes first: mistakes are told at once
+    from tf_structvae.serving import directory as directory_lib
+    from tf_structvae.serving import sockets
     from tf_structvae.serving.limits import Limits
-    from tf_structvae.serving.models import check_directory
 
     models = directories(_MODEL.value)
     for directory in models.values():
-        check_directory(directory)
+        directory_lib.check(directory)
     limits = Limits(
         request_bytes=int(_REQUEST.value * 2**20),
         batch=_BATCH.value,
@@ -64,15 +64,20 @@ def main() -> None:
         queue=_QUEUE.value,
         seconds=_TIMEOUT.value,
     )
-    bound = server.bind(_HOST.value, _PORT.value)
-    allowed = _ALLOWED.value or (
-        hosts.LOOPBACK if _HOST.value in hosts.LOOPBACK else hosts.ANY
-    )
+    bound = sockets.bind(_HOST.value, _PORT.value)
+    try:
+        from tf_structvae.serving import hosts, server
+        from tf_structvae.serving.app import create_app
+    except ImportError as error:
+        raise ImportError(
+            f"the server needs the extra [serving] of this package: {error}"
+        ) from error
+    allowed = _ALLOWED.value or (hosts.LOOPBACK if _HOST.value in hosts.LOOPBACK else hosts.ANY)
     app = create_app(models, limits, allowed, _POLL.value)
 
     def ready() -> None:
         served = ", ".join(f"{m.name} version {m.current}" for m in app.state.models)
-        print(f"ready     {server.address(bound)} serves {served}", flush=True)
+        print(f"ready     {sockets.address(bound)} serves {served}", flush=True)
 
     finished = server.run(app, bound, ready, seconds=_TIMEOUT.value)
     print("stopped." if finished else "stopped; a call of a model was cut short.", flush=True)

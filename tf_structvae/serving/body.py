@@ -61,9 +61,7 @@ class Body:
     async def _next(self) -> bytes:
         loop = asyncio.get_running_loop()
         try:
-            message = await asyncio.wait_for(
-                self._request.receive(), self._deadline - loop.time()
-            )
+            message = await asyncio.wait_for(self._request.receive(), self._deadline - loop.time())
         except asyncio.TimeoutError:
             raise RequestError(408, "the request did not arrive in time.") from None
         if message["type"] == "http.disconnect":

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tf_structvae.serving import directory as directory_lib
 from tf_structvae.serving.errors import missing
 from tf_structvae.serving.paths import NAME
 from tf_structvae.serving.servable import Servable
@@ -58,7 +59,7 @@ class Model:
         self._current: Version | None = None
         self._lock = threading.Lock()  # of the fields above; never held while a version loads
         self._polling = threading.Lock()
-        check_directory(self.directory)
+        directory_lib.check(self.directory)
 
     @property
     def current(self) -> int | None:
@@ -69,7 +70,9 @@ class Model:
     def poll(self) -> bool:
         """Loads what is new; returns whether the served version changed."""
         with self._polling:
-            for number, stamp in sorted(_found(self.directory).items(), reverse=True):
+            for number, stamp in sorted(
+                directory_lib.versions(self.directory).items(), reverse=True
+            ):
                 known = self._versions.get(number)
                 if known and known.stamp == stamp and known.error:
                     continue
@@ -143,43 +146,6 @@ class Model:
     def error(self) -> str:
         """Why the highest version that failed did."""
         with self._lock:
-            return next((v.error for _, v in sorted(self._versions.items(), reverse=True) if v.error), "")
-
-
-def check_directory(directory: Path) -> None:
-    """Refuses what is no directory of versions.
-
-    Raises:
-      ValueError: see above, with what to give.
-    """
-    if not directory.is_dir():
-        raise ValueError(f"{directory} is no directory of a model.")
-    if (directory / "saved_model.pb").exists():
-        raise ValueError(f"{directory} is a version; give the directory that holds the versions.")
-    if not _found(directory):
-        raise ValueError(f"{directory} holds no version: no directory NUMBER/saved_model.pb.")
-
-
-def _found(directory: Path) -> dict[int, tuple]:
-    """Number -> stamp of the files, of all versions. Without saved_model.pb it is still copied."""
-    found = {}
-    try:
-        paths = [p for p in directory.iterdir() if p.name.isascii() and p.name.isdigit()]
-    except OSError:
-        return {}  # what is loaded goes on being served
-    for path in paths:
-        if str(int(path.name)) == path.name and (path / "saved_model.pb").exists():
-            found[int(path.name)] = _stamp(path)
-    return found
-
-
-def _stamp(path: Path) -> tuple:
-    """Changes when a broken version is repaired in place."""
-    stamp = []
-    for file in sorted(path.glob("**/*")):
-        try:
-            status = file.stat()
-        except OSError:
-            continue  # it was just removed
-        stamp.append((str(file), status.st_mtime_ns, status.st_size))
-    return tuple(stamp)
+            return next(
+                (v.error for _, v in sorted(self._versions.items(), reverse=True) if v.error), ""
+            )

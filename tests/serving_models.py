@@ -1,0 +1,137 @@
+"""Small SavedModels for the tests of the server, and the server as a process."""
+
+import contextlib
+import os
+import queue
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import tensorflow as tf
+
+from tf_structvae.serving.limits import Limits
+
+ROOT = Path(__file__).parents[1]
+SMALL = Limits(request_bytes=4096, batch=8, response_values=1000, concurrency=1, queue=1, seconds=5)
+
+
+def _spec(*shape, dtype=tf.float32, name):
+    return tf.TensorSpec(shape, dtype, name)
+
+
+def save(directory, version=1, offset=3.0):
+    """Writes NAME/VERSION at once: x/2 + offset by default, and what the REST API can express."""
+    module = tf.Module()
+    module.offset = tf.Variable(offset)
+
+    def half_plus(x):
+        return {"y": 0.5 * x + module.offset}
+
+    def named(tag, signal, sensor):
+        return {"tag": tag, "total": tf.reduce_sum(signal, 1) + tf.reduce_sum(sensor, [1, 2])}
+
+    def logarithm(x):
+        return {"y": tf.math.log(x), "z": x}
+
+    def finite(values):
+        check = tf.debugging.assert_all_finite(values, "values: NaN or infinity")
+        return {"values": tf.identity(check)}
+
+    def text(data):
+        return {"image_bytes": data, "length": tf.strings.length(data)}
+
+    def types(small, large, flag):
+        return {"small": small, "large": large, "flag": flag}
+
+    def whole(x):
+        return {"sum": tf.reduce_sum(x)}
+
+    def wide(x):
+        return {"y": tf.tile(x[:, tf.newaxis], [1, 300])}
+
+    def busy(seconds):
+        end = tf.timestamp() + tf.cast(tf.reduce_max(seconds), tf.float64)
+        tf.while_loop(lambda _: tf.timestamp() < end, lambda i: [i + 1], [0])
+        return {"seconds": tf.identity(seconds)}
+
+    tag, data = _spec(None, dtype=tf.string, name="tag"), _spec(None, dtype=tf.string, name="data")
+    x = _spec(None, name="x")
+    signatures = {
+        "serving_default": (half_plus, [x]),
+        "named": (named, [tag, _spec(None, 5, name="signal"), _spec(None, 2, 2, name="sensor")]),
+        "logarithm": (logarithm, [x]),
+        "finite": (finite, [_spec(None, 2, name="values")]),
+        "text": (text, [data]),
+        "types": (
+            types,
+            [
+                _spec(None, dtype=tf.int32, name="small"),
+                _spec(None, dtype=tf.int64, name="large"),
+                _spec(None, dtype=tf.bool, name="flag"),
+            ],
+        ),
+        "whole": (whole, [x]),
+        "wide": (wide, [x]),
+        "busy": (busy, [_spec(None, name="seconds")]),
+    }
+    functions = {
+        name: tf.function(f, input_signature=inputs).get_concrete_function()
+        for name, (f, inputs) in signatures.items()
+    }
+    temporary = Path(directory) / f".{version}"
+    tf.saved_model.save(module, str(temporary), signatures=functions)
+    final = Path(directory) / str(version)
+    temporary.rename(final)
+    return final
+
+
+class Process:
+    """`bin/serve` on a free port of its choice."""
+
+    def __init__(self, *arguments, port=0):
+        self._process = subprocess.Popen(
+            [sys.executable, str(ROOT / "bin/serve"), f"--port={port}", *map(str, arguments)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        self.pid = self._process.pid
+        self.lines = queue.Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+        line = self.lines.get(timeout=60)
+        self.url = re.search(r"http://\S+", line)[0]
+
+    def _read(self):
+        for line in self._process.stdout:
+            self.lines.put(line)
+
+    def end(self, number=signal.SIGTERM):
+        """Its exit status after a signal."""
+        self._process.send_signal(number)
+        return self._process.wait(20)
+
+
+@contextlib.contextmanager
+def process(*arguments, port=0):
+    server = Process(*arguments, port=port)
+    try:
+        yield server
+    finally:
+        if server._process.poll() is None:
+            server._process.kill()
+            server._process.wait()
+
+
+def eventually(condition, seconds=20.0):
+    """Whether it becomes true in time."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if condition():
+            return True
+        time.sleep(0.02)
+    return False

@@ -1,0 +1,44 @@
+"""The directories of versions that TF-Serving serves: NAME/1, NAME/2, ... Needs no TensorFlow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def check(directory: Path) -> None:
+    """Refuses what is no directory of versions.
+
+    Raises:
+      ValueError: see above, with what to give.
+    """
+    if not directory.is_dir():
+        raise ValueError(f"{directory} is no directory of a model.")
+    if (directory / "saved_model.pb").exists():
+        raise ValueError(f"{directory} is a version; give the directory that holds the versions.")
+    if not versions(directory):
+        raise ValueError(f"{directory} holds no version: no directory NUMBER/saved_model.pb.")
+
+
+def versions(directory: Path) -> dict[int, tuple]:
+    """Number -> stamp of the files, of all versions. Without saved_model.pb it is still copied."""
+    found = {}
+    try:
+        paths = [p for p in directory.iterdir() if p.name.isascii() and p.name.isdigit()]
+    except OSError:
+        return {}  # what is loaded goes on being served
+    for path in paths:
+        if str(int(path.name)) == path.name and (path / "saved_model.pb").exists():
+            found[int(path.name)] = _stamp(path)
+    return found
+
+
+def _stamp(path: Path) -> tuple:
+    """Changes when a broken version is repaired in place."""
+    stamp = []
+    for file in sorted(path.glob("**/*")):
+        try:
+            status = file.stat()
+        except OSError:
+            continue  # it was just removed
+        stamp.append((str(file), status.st_mtime_ns, status.st_size))
+    return tuple(stamp)
