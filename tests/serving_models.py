@@ -1,18 +1,13 @@
 """Small SavedModels for the tests of the server, and the server as a process."""
 
 import contextlib
-import os
-import queue
-import re
-import signal
-import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
 import tensorflow as tf
 
+from tf_structvae.benchmarks.server_process import ServerProcess
 from tf_structvae.serving.limits import Limits
 
 ROOT = Path(__file__).parents[1]
@@ -89,42 +84,15 @@ def save(directory, version=1, offset=3.0):
     return final
 
 
-class Process:
-    """`bin/serve` on a free port of its choice."""
-
-    def __init__(self, *arguments, port=0):
-        self._process = subprocess.Popen(
-            [sys.executable, str(ROOT / "bin/serve"), f"--port={port}", *map(str, arguments)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )
-        self.pid = self._process.pid
-        self.lines = queue.Queue()
-        threading.Thread(target=self._read, daemon=True).start()
-        line = self.lines.get(timeout=60)
-        self.url = re.search(r"http://\S+", line)[0]
-
-    def _read(self):
-        for line in self._process.stdout:
-            self.lines.put(line)
-
-    def end(self, number=signal.SIGTERM):
-        """Its exit status after a signal."""
-        self._process.send_signal(number)
-        return self._process.wait(20)
-
-
 @contextlib.contextmanager
 def process(*arguments, port=0):
-    server = Process(*arguments, port=port)
+    """bin/serve as a process of its own, killed in the end."""
+    program = [sys.executable, str(ROOT / "bin/serve")]
+    server = ServerProcess(*map(str, arguments), port=port, program=program)
     try:
         yield server
     finally:
-        if server._process.poll() is None:
-            server._process.kill()
-            server._process.wait()
+        server.kill()
 
 
 def eventually(condition, seconds=20.0):

@@ -165,7 +165,7 @@ def test_warm_up_requests_are_replayed(tmp_path, value):
 
 def test_a_server_starts_with_the_highest_that_loads(tmp_path):
     break_version(tmp_path, 2)
-    with pytest.raises(ValueError, match="no version in .* can be loaded: .*damaged"):
+    with pytest.raises(ValueError, match=r"no version in .* can be loaded: .*damaged"):
         create_app({"m": tmp_path})
     save(tmp_path, 1, 1.0)
     app = create_app({"m": tmp_path})

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from tf_structvae import memory
-from tf_structvae.benchmarks import data, implementations, train_step
+from tf_structvae.benchmarks import data, implementations, serving, train_step
 from tf_structvae.benchmarks.problem import Problem
 
 
@@ -33,6 +33,8 @@ def measure(job: dict) -> dict:
     try:
         if job.get("suite") == "data":
             return data.measure(job["problem"])
+        if job.get("suite") == "serving":
+            return serving.measure(job)
         run = _build(job)
     except ImportError as error:
         return {"error": f"{error.name} is not installed"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 
 from absl import flags
@@ -10,7 +11,10 @@ from absl import flags
 from tf_structvae.programs import command
 
 _SUITE = flags.DEFINE_enum(
-    "suite", "distribution", ["distribution", "accuracy", "train", "data"], "What to measure."
+    "suite",
+    "distribution",
+    ["distribution", "accuracy", "train", "data", "serving"],
+    "What to measure.",
 )
 _QUICK = flags.DEFINE_bool("quick", False, "Fewer sizes and repeats: two minutes.")
 _DATA = flags.DEFINE_string("data_dir", "data", "Where --suite=data keeps its records.")
@@ -18,7 +22,7 @@ _OUTPUT = flags.DEFINE_string("output", "runs/benchmark", "Where tables and plot
 
 
 def main() -> None:
-    from tf_structvae.benchmarks import accuracy, data, plot, runner, train_step
+    from tf_structvae.benchmarks import accuracy, data, plot, runner, serving, train_step
 
     output = Path(_OUTPUT.value)
     output.mkdir(parents=True, exist_ok=True)
@@ -34,6 +38,14 @@ def main() -> None:
         consumed = runner.run(data.consumption_jobs(results))
         text += data.table(results, consumed)
         (output / "data.json").write_text(json.dumps([results, consumed], indent=1) + "\n")
+    elif _SUITE.value == "serving":
+        with tempfile.TemporaryDirectory() as models:
+            networks = ["default"] if _QUICK.value else list(serving.SIZES)
+            jobs = serving.jobs(serving.export_models(Path(models), networks), _QUICK.value)
+            results = runner.run(jobs)
+            served = serving.measure_http(jobs)
+        text += serving.table(results, served)
+        (output / "serving.json").write_text(json.dumps([results, served], indent=1) + "\n")
     else:
         bandwidth = runner.memory_bandwidth()
         results = runner.run(runner.distribution_jobs(_QUICK.value))

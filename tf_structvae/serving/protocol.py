@@ -1,7 +1,7 @@
 """The predict requests and responses of TF-Serving's REST API, as bytes.
 
-The format is that of https://www.tensorflow.org/tfx/serving/api_rest, "Predict API", "JSON mapping",
-"Encoding binary values" and "JSON conformance".
+The format is that of https://www.tensorflow.org/tfx/serving/api_rest: "Predict API", "JSON
+mapping", "Encoding binary values" and "JSON conformance".
 """
 
 from __future__ import annotations

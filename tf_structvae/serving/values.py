@@ -74,10 +74,8 @@ def _numbers(leaves: list, name: str, spec: Spec) -> np.ndarray:
         raise beyond from None
     with np.errstate(over="ignore"):
         array = wide.astype(wanted)
-    if wanted.kind == "f":
-        fits = np.isfinite(array) | ~np.isfinite(wide)
-    else:
-        fits = array == wide
+    is_float = wanted.kind == "f"
+    fits = np.isfinite(array) == np.isfinite(wide) if is_float else array == wide
     if not fits.all():
         raise beyond
     return array
