@@ -13,6 +13,7 @@ import shutil
 import threading
 import time
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -57,7 +58,7 @@ class Client:
       tally: is told of every answer.
       stop: when to end.
       seed: of the choices.
-      retry: whether a lost connection is one to be tried again, rather than an error.
+      retry: whether a new connection that is lost is tried again, rather than an error.
     """
 
     def __init__(self, url, valid, invalid, tally: Tally, stop, seed: int, retry: bool):
@@ -67,6 +68,7 @@ class Client:
         self._random = random.Random(seed)
         self._connection: http.client.HTTPConnection | None = None
         self._used = 0.0
+        self._reused = False
 
     def run(self) -> None:
         """Until `stop`."""
@@ -79,10 +81,8 @@ class Client:
 
     def _disturb(self) -> None:
         address = (self._address.hostname or "", self._address.port or 0)
-        try:
+        with suppress(OSError):  # the server may well hang up
             load_requests.disturb(address, NAME, self._random.randrange(4))
-        except OSError:
-            pass  # the server may well hang up
         with self._tally.lock:
             self._tally.disturbed += 1
 
@@ -94,8 +94,9 @@ class Client:
             try:
                 status, content = self._ask(request)
             except (OSError, http.client.HTTPException) as error:
-                self._connection = None
-                if not self._retry:
+                reused, self._connection = self._reused, None
+                # the server closes idle connections, maybe just as the next request goes out
+                if not (self._retry or reused):
                     self._note(request, f"no answer: {error!r}")
                     return
                 with self._tally.lock:
@@ -116,12 +117,13 @@ class Client:
     def _ask(self, request: Request) -> tuple[int, bytes]:
         if self._connection is None or time.monotonic() - self._used > 2:  # it may be closed soon
             self._connection = http.client.HTTPConnection(self._address.netloc, timeout=_PATIENCE)
+            self._reused = False
         body = request.body() if callable(request.body) else request.body
         path = f"/v1/models/{NAME}{request.path}"
         self._connection.request(request.method, path, body, dict(request.headers))
         answer = self._connection.getresponse()
         content = answer.read()
-        self._used = time.monotonic()
+        self._used, self._reused = time.monotonic(), True
         return answer.status, content
 
     def _note(self, request: Request, wrong: str | None, seconds: float | None = None) -> None:
@@ -239,7 +241,7 @@ def _served(url: str) -> int:
 
 def _growth(held: list[tuple[float, int]]) -> float:
     """From the first fifth of the time, when all has run once, to the end; a share."""
-    first = [size for at, size in held if at >= 0.2 * held[-1][0]][0]
+    first = next(size for at, size in held if at >= 0.2 * held[-1][0])
     return held[-1][1] / max(first, 1) - 1
 
 

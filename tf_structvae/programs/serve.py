@@ -72,6 +72,9 @@ def main() -> None:
         raise ImportError(
             f"the server needs the extra [serving] of this package: {error}"
         ) from error
+    import tensorflow as tf
+
+    tf.get_logger().setLevel("ERROR")  # it warns of the loader that TF-Serving uses, too
     allowed = _ALLOWED.value or (hosts.LOOPBACK if _HOST.value in hosts.LOOPBACK else hosts.ANY)
     app = create_app(models, limits, allowed, _POLL.value)
 

