@@ -37,6 +37,12 @@ def test_valid_requests_are_told_from_wrong_answers(servable):
         assert not request.is_right(200, other)
 
 
+def run(servable, body):
+    asked = protocol.parse(body)
+    signature = servable.signature(asked.signature_name)
+    return servable.run(asked.signature_name, protocol.tensors(asked, signature))
+
+
 def test_invalid_requests_are_invalid(servable):
     found = load_requests.invalid(servable, 1 << 20)
     kinds = {request.kind for request in found}
@@ -50,9 +56,7 @@ def test_invalid_requests_are_invalid(servable):
         ]
         if request.kind in ("no JSON", "cut short", "NaN", "wrong shape", "wrong type"):
             with pytest.raises(RequestError):
-                asked = protocol.parse(request.body)
-                signature = servable.signature(asked.signature_name)
-                servable.run(asked.signature_name, protocol.tensors(asked, signature))
+                run(servable, request.body)
 
 
 def test_bodies_of_both_formats_give_the_same_inputs(servable):
@@ -88,8 +92,9 @@ def test_latency_table():
 @pytest.mark.parametrize("kill", [0.0, 6.0])
 def test_a_short_load(tmp_path, kill):
     """Real processes at full load; the memory of so short a run is not looked at."""
-    from tf_structvae.export import export
     from test_vae import make
+
+    from tf_structvae.export import export
 
     version = export(make(), tmp_path / "model")
     options = load.Options(minutes=0.3, clients=3, publish=5.0, kill=kill)

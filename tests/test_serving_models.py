@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+import time
 import weakref
 
 import numpy as np
@@ -126,12 +127,13 @@ def test_no_request_is_dropped_while_versions_change(tmp_path):
                 return
             assert value >= last  # never back to an older one
             last = value
+            time.sleep(0.002)  # or the loading hardly gets a turn
         found.append(last)
 
     threads = [threading.Thread(target=ask) for _ in range(3)]
     for thread in threads:
         thread.start()
-    for version in range(2, 6):
+    for version in range(2, 5):
         save(tmp_path, version, float(version))
         assert model.poll()
     stop.set()
@@ -139,7 +141,7 @@ def test_no_request_is_dropped_while_versions_change(tmp_path):
         thread.join()
     assert not failed
     assert len(found) == 3
-    assert list(states(model).values()) == ["AVAILABLE", "END", "END", "END", "END"]
+    assert list(states(model).values()) == ["AVAILABLE", "END", "END", "END"]
 
 
 @pytest.mark.parametrize("value", [1.0, np.nan])

@@ -54,7 +54,7 @@ def main() -> None:
     from tf_structvae.serving import sockets
     from tf_structvae.serving.limits import Limits
 
-    models = directories(_MODEL.value)
+    models = directories(_MODEL.value or [])
     for directory in models.values():
         directory_lib.check(directory)
     limits = Limits(

@@ -69,7 +69,7 @@ def _numbers(leaves: list, name: str, spec: Spec) -> np.ndarray:
         raise invalid(f"input {name!r} must hold values of type {spec.dtype.name} alone.")
     beyond = invalid(f"input {name!r} holds a number beyond the range of {spec.dtype.name}.")
     try:
-        wide = np.array(leaves, _WIDE[wanted.kind])
+        wide: np.ndarray = np.array(leaves, _WIDE[wanted.kind])
     except OverflowError:
         raise beyond from None
     with np.errstate(over="ignore"):
