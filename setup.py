@@ -20,8 +20,8 @@ DATA = [
     "scikit-learn>=1.3,<2",
     "scipy>=1.12,<2",
 ]
-# The HTTP server, and the messages of TF-Serving for warm-up requests and gRPC clients. A release of
-# these asks for the TensorFlow of its number.
+# The HTTP server, and TF-Serving's messages for warm-up requests and gRPC clients. A release of
+# those asks for the TensorFlow of its number.
 SERVING = [
     "fastapi>=0.115,<1",
     "uvicorn>=0.30,<1",
