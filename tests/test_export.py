@@ -23,9 +23,9 @@ def test_weights_are_stored_once_and_no_optimiser():
     assert sorted(v.size for v in variables(path)) == sorted(v.size for v in weights)
     total = sum(v.nbytes for v in weights)
     data = (path / "variables" / "variables.data-00000-of-00001").stat().st_size
-    names = 100 * len(weights)  # the graph of the objects, which is of this order for each
-    assert total <= data < total + names
-    # ten signatures of this model; without `shorten` they take twice as much
+    names = 150 * len(weights)  # the graph of the objects, which is of this order for each
+    assert total <= data < total + names < 2 * total
+    # 0.74 MB are ten signatures of this model; without `shorten` about twice as much
     assert (path / "saved_model.pb").stat().st_size < 900_000
 
 
