@@ -1,5 +1,6 @@
 """Table 1 of two small models: its numbers, what is skipped, and what is refused."""
 
+import dataclasses
 import importlib.util
 import json
 import shutil
@@ -11,6 +12,7 @@ import pytest
 from test_programs import run
 
 from tf_structvae import scores
+from tf_structvae.datasets import pipeline
 from tf_structvae.evaluation import (
     evaluate,
     features,
@@ -288,9 +290,31 @@ def test_recipes_are_runs_that_differ_in_their_seed_alone(ours, tmp_path):
         assert list(runs(*changes).values()) == [f"run {i}" for i in range(len(changes))]
 
 
+def test_latents_of_the_posterior(ours, tmp_path):
+    """z ~ q(z | x) of training images, and rows of their own beside those of the prior."""
+    experiment = Experiment.load(ours)
+    drawn = list(scores.prior_distributions(experiment, 40, seed=1, latents="posterior"))
+    assert [start for start, _ in drawn] == [0, 32]
+    first = next(iter(pipeline.evaluation_batches(experiment.source.take(40), 32)))
+    q = experiment.model.encode(first)
+    noise = np.random.default_rng(1).standard_normal(q.mean().shape).astype(np.float32)
+    expected = experiment.model.decode(q.mean() + q.stddev() * noise).mean()
+    np.testing.assert_allclose(drawn[0][1].mean(), expected, atol=1e-6)
+    with pytest.raises(ValueError, match=r"images must be at most 256, .* got 999"):
+        next(scores.prior_distributions(experiment, 999, latents="posterior"))
+    with pytest.raises(ValueError, match="latents must be one of"):
+        next(scores.prior_distributions(experiment, 4, latents="past"))
+    runs = labels.check_runs([ours], "last")
+    prior = load(direct(runs, tmp_path))["models"]
+    other = load(direct(runs, tmp_path, settings=dataclasses.replace(TINY, latents="posterior")))
+    assert other["models"] != prior
+    assert load(direct(runs, tmp_path))["models"] == prior
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
+        ({"latents": "past"}, "latents must be prior or posterior"),
         ({"images": 39}, "images must be at least 40, got 39"),
         ({"importance_samples": -1}, "importance_samples must be at least 0"),
         ({"importance_images": 1}, "importance_images must be at least 2"),

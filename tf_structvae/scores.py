@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_structvae import figures
+from tf_structvae.datasets import pipeline
 from tf_structvae.evaluation import frechet_scores, generation, heldout
 from tf_structvae.evaluation.calibration import Calibration
 from tf_structvae.evaluation.estimate import Estimate
@@ -19,6 +20,7 @@ from tf_structvae.evaluation.jackknife import BlockVariance
 from tf_structvae.training import Experiment
 
 KINDS = ("means", "samples", "noisy_samples")
+LATENTS = ("prior", "posterior")
 
 
 class Scores(NamedTuple):
@@ -50,9 +52,9 @@ def prior_samples(experiment: Experiment, count: int, seed: int = 3, means: bool
 
 
 def prior_batches(
-    experiment: Experiment, count: int, kind: str, seed: int = 3
+    experiment: Experiment, count: int, kind: str, seed: int = 3, latents: str = "prior"
 ) -> Iterator[np.ndarray]:
-    """Images [B, H, W, C] at draws of z from the prior, one batch at a time.
+    """Images [B, H, W, C] at draws of z, one batch at a time.
 
     Args:
       experiment: a trained one.
@@ -60,14 +62,15 @@ def prior_batches(
       kind: one of `KINDS`: "means"; "samples", of a low-rank normal as eq. 3 with omega_d = 0; or
         "noisy_samples", with the noise of every pixel.
       seed: of z and all noise. The z are the same for every kind.
+      latents: where z is drawn from, one of `LATENTS`; see `prior_distributions`.
 
     Raises:
-      ValueError: an unknown kind.
+      ValueError: an unknown kind, or place to draw z from.
     """
     if kind not in KINDS:
         raise ValueError(f"kind must be one of {KINDS}, got {kind!r}.")
     shape = experiment.exact_model.image_shape
-    for start, p in prior_distributions(experiment, count, seed):
+    for start, p in prior_distributions(experiment, count, seed, latents):
         yield figures.to_images(draw(p, kind, seed, start), shape)
 
 
@@ -86,13 +89,41 @@ def draw(p, kind: str, seed: int, start: int):
     return figures.sample_picture(p, [seed, start, 1], pixel_noise=kind == "noisy_samples")
 
 
-def prior_distributions(experiment: Experiment, count: int, seed: int = 3) -> Iterator[tuple]:
-    """(number of the first, p(x | z) of a batch) of `count` draws of z from the prior."""
+def prior_distributions(
+    experiment: Experiment, count: int, seed: int = 3, latents: str = "prior"
+) -> Iterator[tuple]:
+    """(number of the first, p(x | z) of a batch) of `count` draws of z.
+
+    Args:
+      experiment: a trained one.
+      count: how many.
+      seed: of z.
+      latents: "prior", or "posterior": q(z | x) of one training image each, which tells how much
+        of a distance is due to a prior that the posteriors do not fill.
+
+    Raises:
+      ValueError: another word, or fewer training images than `count`.
+    """
+    if latents not in LATENTS:
+        raise ValueError(f"latents must be one of {LATENTS}, got {latents!r}.")
     model, size = experiment.exact_model, experiment.config.evaluation.batch_size
     rng = np.random.default_rng(seed)
-    for start in range(0, count, size):
-        z = rng.standard_normal([min(size, count - start), model.latent_dim])
-        yield start, model.decode(tf.constant(z, tf.float32))
+    if latents == "prior":
+        for start in range(0, count, size):
+            z = rng.standard_normal([min(size, count - start), model.latent_dim])
+            yield start, model.decode(tf.constant(z, tf.float32))
+        return
+    if count > experiment.source.count:
+        raise ValueError(
+            f"images must be at most {experiment.source.count}, the training images whose latents "
+            f"are drawn, got {count}."
+        )
+    start = 0
+    for images in pipeline.evaluation_batches(experiment.source.take(count), size):
+        q = model.encode(images)
+        z = q.mean() + q.stddev() * rng.standard_normal(q.mean().shape).astype(np.float32)
+        yield start, model.decode(z)
+        start += len(images)
 
 
 def data_moments(experiment: Experiment, features: str) -> Moments:

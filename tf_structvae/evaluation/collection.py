@@ -31,6 +31,7 @@ class Settings:
       resamples: of the bootstrap.
       reference_split: the data that Table 1's distances are to.
       seed: of all noise.
+      latents: "prior", or "posterior": of training images, one each; of Table 1's rows alone.
     """
 
     images: int = 2000
@@ -39,6 +40,7 @@ class Settings:
     resamples: int = 20
     reference_split: str = "test"
     seed: int = 0
+    latents: str = "prior"
 
     def __post_init__(self):
         """
@@ -55,6 +57,8 @@ class Settings:
             value = getattr(self, name)
             if value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}.")
+        if self.latents not in ("prior", "posterior"):
+            raise ValueError(f"latents must be prior or posterior, got {self.latents!r}.")
         if self.reference_split not in datasets.SPLITS:
             raise ValueError(
                 f"reference_split must be one of {datasets.SPLITS}, got {self.reference_split!r}."

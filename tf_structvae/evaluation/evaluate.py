@@ -189,7 +189,8 @@ def _section(name: str, group, shown: dict[str, str], settings: Settings) -> str
         distances = {label: m["distances"] for label, m in models.items()}
         parts.append(table.distances(name, distances, shown, group["floor"]))
         parts.append(
-            f"{settings.images} images from the prior of each row, to {data['images']} of the "
+            f"{settings.images} images from the {settings.latents} of each row, to "
+            f"{data['images']} of the "
             f"{data['split']} split; +- is a standard error, over the seeds where there are "
             "several. Samples are drawn as eq. 3 with omega_d = 0 unless noise is named. Only "
             "Inception features give FID and KID."

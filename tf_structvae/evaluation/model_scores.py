@@ -98,16 +98,20 @@ class ModelScores:
                 n.name: self._distance_settings(n, reference_settings, kind) for n in networks
             }
             missing = [
-                n for n in networks if not self._store.has(f"{n.name} {kind}", wanted[n.name])
+                n for n in networks if not self._store.has(self._part(n.name, kind), wanted[n.name])
             ]
             for name, found in self._features(missing, kind).items():
                 network = next(n for n in missing if n.name == name)
                 result = distance(references[name], found, network, self._settings)
-                self._store.put(f"{name} {kind}", wanted[name], result)
+                self._store.put(self._part(name, kind), wanted[name], result)
         return {
-            n.name: {kind: self._store.result(f"{n.name} {kind}") for kind in kinds}
+            n.name: {kind: self._store.result(self._part(n.name, kind)) for kind in kinds}
             for n in networks
         }
+
+    def _part(self, features: str, kind: str) -> str:
+        latents = self._settings.latents
+        return f"{features} {kind}" if latents == "prior" else f"{features} {kind} {latents}"
 
     def _test_source(self, count: int) -> datasets.Source:
         return source(self._experiment, "test", count)
@@ -117,7 +121,9 @@ class ModelScores:
         return {**self._common, "data": data, "seed": self._settings.seed}
 
     def _distance_settings(self, network, reference_settings, kind) -> dict[str, Any]:
+        latents = self._settings.latents
         return {
+            **({} if latents == "prior" else {"latents": latents}),
             **self._common,
             **reference.feature_settings(network, KEPT),
             "data": dict(reference_settings),
@@ -175,5 +181,5 @@ class ModelScores:
             return {}
         s = self._settings
         label = f"{kind.replace('_', ' ')}: {', '.join(n.name for n in networks)}"
-        batches = scores.prior_batches(self._experiment, s.images, kind, s.seed)
+        batches = scores.prior_batches(self._experiment, s.images, kind, s.seed, s.latents)
         return collect(watched(batches, s.images, label), networks, s.seed)

@@ -32,6 +32,9 @@ _RESAMPLES = flags.DEFINE_integer("resamples", 20, "Of the bootstrap, for each F
 _SPLIT = flags.DEFINE_enum(
     "reference_split", "test", ["train", "validation", "test"], "The data of the distances."
 )
+_LATENTS = flags.DEFINE_enum(
+    "latents", "prior", ["prior", "posterior"], "Of Table 1: posterior takes training images'."
+)
 _OUTPUT = flags.DEFINE_string("output", "runs/evaluation", "Where tables, JSON and picture go.")
 _CACHE = flags.DEFINE_string(
     "cache", None, "Where statistics of the data are kept; default reference/ in --output."
@@ -54,6 +57,7 @@ def main() -> None:
         resamples=_RESAMPLES.value,
         reference_split=_SPLIT.value,
         seed=_SEED.value,
+        latents=_LATENTS.value,
     )
     chosen = labels.check_runs(_WORKDIR.value, _CHECKPOINT.value)
     try:
