@@ -155,6 +155,9 @@ def write_report(plan: Plan, command: str) -> Path:
     failed = [f"* {r.variant}, seed {r.seed}: {r.failure}" for r in plan.all_runs if r.failure]
     if failed:
         parts.append("\n".join(["Runs without an end:", "", *failed]))
+    missing = [r.workdir.name for r in plan.all_runs if not r.finished]
+    if missing:
+        parts.append(f"Not run: {', '.join(missing)}.")
     for data in plan.runs:
         density = plan.output / "density" / data / "density.md"
         if density.exists():
@@ -167,13 +170,14 @@ def write_report(plan: Plan, command: str) -> Path:
 def _origin(plan: Plan) -> str:
     """Commits of the runs and of this report, and the versions they ran on."""
     starts: list[dict[str, Any]] = []
-    for r in plan.all_runs:
+    runs = [r for r in plan.all_runs if r.finished]
+    for r in runs:
         path = r.workdir / "provenance.json"
         starts += json.loads(path.read_text()) if path.exists() else []
     commits = sorted({str(s["commit"]) for s in starts})
     here = provenance.describe()
     versions = ", ".join(f"{k} {v}" for k, v in here["versions"].items())
     return (
-        f"{len(plan.all_runs)} runs, trained at commit {', '.join(commits) or 'unknown'}; "
+        f"{len(runs)} runs, trained at commit {', '.join(commits) or 'unknown'}; "
         f"evaluated at {here['commit']} on {versions}, Python {here['python']}."
     )

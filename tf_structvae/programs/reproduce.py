@@ -20,6 +20,7 @@ _EVALUATE = flags.DEFINE_multi_string(
 )
 _FIGURES = flags.DEFINE_multi_string("figures", [], "FLAG=VALUE of bin/figures.")
 _FIT = flags.DEFINE_multi_string("fit", [], "FLAG=VALUE of bin/fit_distribution.")
+_TRAIN = flags.DEFINE_boolean("train", True, "--notrain evaluates and draws what is trained.")
 _LIST = flags.DEFINE_boolean("list", False, "Only tell which runs there are and which are done.")
 
 
@@ -43,7 +44,10 @@ def main() -> None:
         for run in plan.all_runs:
             print(f"{run.failure or ('done' if run.finished else 'to do'):<8} {run.workdir}")
         return
-    study.train_all(plan.all_runs, _SET.value, _JOBS.value)
+    if _TRAIN.value:
+        study.train_all(plan.all_runs, _SET.value, _JOBS.value)
+    elif not any(plan.good(name) for name in data):
+        raise ValueError(f"--notrain: no run in {output} is finished.")
     evaluate = module.EVALUATE if _EVALUATE.value is None else _EVALUATE.value
     reproduction.evaluate_all(plan, [f"--{f}" for f in evaluate], _JOBS.value)
     overrides = [f"--config.{o}" for o in _SET.value]
