@@ -88,8 +88,6 @@ def evaluate_all(plan: Plan, flags: Sequence[str], at_a_time: int) -> None:
     folder = plan.output / "evaluation"
     common = [f"--parts={folder / 'models'}", f"--cache={folder / 'reference'}", *flags]
     good = [r for data in plan.runs for r in plan.good(data)]
-    # the first alone, so that it leaves the statistics of the data to the others
-    firsts = {data: plan.good(data)[0] for data in plan.runs if plan.good(data)}
     jobs = {
         r: Job(
             "evaluate",
@@ -98,13 +96,10 @@ def evaluate_all(plan: Plan, flags: Sequence[str], at_a_time: int) -> None:
         )
         for r in good
     }
-    todo = [r for r in good if not _evaluated(r, flags)]
-    first = [r for r in todo if r in firsts.values()]
-    rest = [r for r in todo if r not in firsts.values()]
-    run_all([jobs[r] for r in first], at_a_time, "first scores", 0)
-    run_all([jobs[r] for r in rest], at_a_time, "scores", len(good) - len(rest))
-    for r in todo:
-        write_whole(r.workdir / "evaluation" / "flags.json", json.dumps(list(flags)) + "\n")
+    # the first of each data set before the others, which then find the statistics of the data
+    firsts = [plan.good(data)[0] for data in plan.runs if plan.good(data)]
+    _run_undone([(jobs[r], [r]) for r in firsts], at_a_time, "first scores")
+    _run_undone([(jobs[r], [r]) for r in good if r not in firsts], at_a_time, "scores")
     together = Job(
         "evaluate",
         (*(f"--workdir={r.workdir}" for r in good), f"--output={folder}", *common),
@@ -113,10 +108,24 @@ def evaluate_all(plan: Plan, flags: Sequence[str], at_a_time: int) -> None:
     run_all([together], 1, "tables")
 
 
-def _evaluated(run: Run, flags: Sequence[str]) -> bool:
-    found = run.workdir / "evaluation" / "flags.json"
-    newer = found.exists() and found.stat().st_mtime > (run.workdir / "scores.json").stat().st_mtime
-    return newer and json.loads(found.read_text()) == list(flags)
+def _run_undone(jobs: Sequence[tuple[Job, Sequence[Run]]], at_a_time: int, label: str) -> None:
+    """Runs jobs, each with the runs it reads, unless they were done since those ended."""
+    todo = [job for job, runs in jobs if not _is_done(job, runs)]
+    run_all(todo, at_a_time, label, len(jobs) - len(todo))
+    for job in todo:
+        write_whole(_mark(job), json.dumps(job.arguments) + "\n")
+
+
+def _is_done(job: Job, runs: Sequence[Run]) -> bool:
+    mark = _mark(job)
+    if not mark.exists() or json.loads(mark.read_text()) != list(job.arguments):
+        return False
+    ended = max((r.workdir / "scores.json").stat().st_mtime for r in runs)
+    return mark.stat().st_mtime > ended
+
+
+def _mark(job: Job) -> Path:
+    return job.output.with_suffix(".done.json")
 
 
 def draw_all(plan: Plan, flags: Sequence[str], fit_flags: Sequence[str], at_a_time: int) -> None:
@@ -128,7 +137,7 @@ def draw_all(plan: Plan, flags: Sequence[str], fit_flags: Sequence[str], at_a_ti
       fit_flags: more of bin/fit_distribution, such as overrides of the config.
       at_a_time: how many programs.
     """
-    jobs = []
+    jobs: list[tuple[Job, Sequence[Run]]] = []
     for data, variants in plan.shown.items():
         first = {r.variant: r for r in reversed(plan.good(data))}
         shown = [first[v] for v in variants if v in first]
@@ -138,12 +147,12 @@ def draw_all(plan: Plan, flags: Sequence[str], fit_flags: Sequence[str], at_a_ti
         numbers = ",".join(map(str, plan.figures[data]))
         named = [f"--workdir={r.workdir}" for r in shown]
         arguments = (*named, f"--figure={numbers}", f"--output={folder}", *flags)
-        jobs.append(Job("figures", arguments, folder / "output.txt"))
+        jobs.append((Job("figures", arguments, folder / "output.txt"), shown))
         if data in plan.density:
             folder = plan.output / "density" / data
             arguments = (f"--config={shown[-1].config}", f"--output={folder}", *fit_flags)
-            jobs.append(Job("fit_distribution", arguments, folder / "output.txt"))
-    run_all(jobs, at_a_time, "figures")
+            jobs.append((Job("fit_distribution", arguments, folder / "output.txt"), shown))
+    _run_undone(jobs, at_a_time, "figures")
 
 
 def write_report(plan: Plan, command: str) -> Path:
