@@ -168,7 +168,12 @@ def test_only_the_chief_writes_and_resuming_changes_nothing(data_dir, tmp_path):
     assert len(list((whole / "tensorboard").iterdir())) == 1
     assert len((whole / "log.csv").read_text().splitlines()) == 3
     loaded = tf.saved_model.load(str(tmp_path / "models/tiny/1"))
-    assert loaded.sample(tf.constant([[1, 2]]))["images"].shape == (1, 16, 16, 3)
+    assert loaded.signatures["sample"](seeds=tf.constant([[1, 2]]))["images"].shape == (
+        1,
+        16,
+        16,
+        3,
+    )
 
     # as if it had been killed between the two checkpoints
     parts = tmp_path / "parts"
