@@ -11,7 +11,7 @@ PYTEST = $(BIN)/python -m pytest -q -n auto --maxprocesses=4 --dist=loadfile
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: train compare test test-all check format clean
+.PHONY: train compare test test-all test-browser check format clean
 
 train: $(VENV)/.installed
 	$(TRAIN) --config configs/avatars.py --workdir $(RUNS)/avatars --resume
@@ -25,6 +25,10 @@ test: $(VENV)/.installed-test
 
 test-all: $(VENV)/.installed-test
 	$(PYTEST) -m ""
+
+# The editor in a headless Chromium, which is installed by apt where that may be done.
+test-browser: $(VENV)/.installed-browser
+	$(BIN)/python -m pytest -q tests/test_editor_server.py tests/test_editor_browser.py
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
@@ -45,6 +49,11 @@ $(VENV)/.installed: setup.py $(VENV)/bin/python
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	@touch $@
+
+$(VENV)/.installed-browser: $(VENV)/.installed-test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[browser]'
+	command -v chromium || [ "$$(id -u)" != 0 ] || apt-get install -y -q chromium
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed

@@ -29,6 +29,8 @@ SERVING = [
     "prometheus_client>=0.20,<1",
     "tensorflow-serving-api>=2.18,<2.22",
 ]
+# The editor may show a model behind another server. fastapi.testclient imports httpx, too.
+EDITOR = [*SERVING, "httpx>=0.27,<1"]
 PROGRAMS = sorted(p.name for p in (ROOT / "bin").iterdir() if p.is_file())
 
 setup(
@@ -40,7 +42,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.13",
     packages=find_packages(include=["tf_structvae", "tf_structvae.*"]),
-    package_data={"tf_structvae": ["py.typed"]},
+    package_data={"tf_structvae": ["py.typed", "editor/static/*"]},
     install_requires=[
         "tensorflow>=2.18,<2.22",
         "tensorflow-probability>=0.25,<0.26",
@@ -65,11 +67,12 @@ setup(
         "data": DATA,
         "evaluation": EVALUATION,
         "serving": SERVING,
+        "editor": EDITOR,
+        "browser": ["playwright>=1.45,<2"],  # with a Chromium of the system; see make test-browser
         "test": [
             *DATA,
             *EVALUATION,
-            *SERVING,
-            "httpx>=0.27,<1",  # fastapi.testclient imports it
+            *EDITOR,
             "pytest>=8,<10",
             "pytest-xdist>=3.5,<4",
             "hypothesis>=6.100,<7",

@@ -13,7 +13,7 @@ from tf_structvae.programs import command
 _SUITE = flags.DEFINE_enum(
     "suite",
     "distribution",
-    ["distribution", "accuracy", "train", "data", "serving"],
+    ["distribution", "accuracy", "train", "data", "serving", "editor"],
     "What to measure.",
 )
 _QUICK = flags.DEFINE_bool("quick", False, "Fewer sizes and repeats: two minutes.")
@@ -22,8 +22,10 @@ _OUTPUT = flags.DEFINE_string("output", "runs/benchmark", "Where tables and plot
 
 
 def main() -> None:
-    from tf_structvae.benchmarks import accuracy, data, plot, runner, serving, train_step
+    from tf_structvae.benchmarks import accuracy, data, editor, plot, runner, serving, train_step
 
+    if _SUITE.value == "editor":
+        editor.check()
     output = Path(_OUTPUT.value)
     output.mkdir(parents=True, exist_ok=True)
     text = f"{runner.machine()}\n\n"
@@ -46,6 +48,10 @@ def main() -> None:
             served = serving.measure_http(jobs)
         text += serving.table(results, served)
         (output / "serving.json").write_text(json.dumps([results, served], indent=1) + "\n")
+    elif _SUITE.value == "editor":
+        results = editor.run(_QUICK.value)
+        text += editor.table(results)
+        (output / "editor.json").write_text(json.dumps(results, indent=1) + "\n")
     else:
         bandwidth = runner.memory_bandwidth()
         results = runner.run(runner.distribution_jobs(_QUICK.value))

@@ -1,0 +1,153 @@
+"""The editor's HTTP server: the page, and the way from it to a model."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import orjson
+from fastapi import FastAPI
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.staticfiles import StaticFiles
+
+from tf_structvae.editor import packing
+from tf_structvae.editor.guard import Guard
+from tf_structvae.editor.local import Local
+from tf_structvae.editor.remote import Remote
+from tf_structvae.serving import app as serving_app
+from tf_structvae.serving.body import Body
+from tf_structvae.serving.errors import RequestError, invalid
+from tf_structvae.serving.hosts import LOOPBACK, HostCheck
+from tf_structvae.serving.limits import Limits
+
+STATIC = Path(__file__).with_name("static")
+PACKED = "application/octet-stream"
+LEFT = 499
+
+
+def create_app(
+    name: str,
+    directory: str | Path,
+    limits: Limits | None = None,
+    allowed_hosts: Collection[str] = LOOPBACK,
+) -> FastAPI:
+    """The editor of an exported model, over `serving.app.create_app`.
+
+    Args:
+      name: of the model.
+      directory: that holds its versions.
+      limits: None is `Limits()`.
+      allowed_hosts: see `serving.app.create_app`.
+
+    Raises:
+      ValueError: no version can be loaded.
+    """
+    limits = limits or Limits()
+    app = serving_app.create_app({name: directory}, limits, allowed_hosts)
+    _add(app, Local(app, name, limits), limits)
+    return app
+
+
+def create_remote_app(
+    remote: Remote, limits: Limits | None = None, allowed_hosts: Collection[str] = LOOPBACK
+) -> FastAPI:
+    """The editor of a model behind another server, to which requests below /v1/ are passed on.
+
+    Args:
+      remote: the other server.
+      limits: None is `Limits()`; size and seconds are kept to.
+      allowed_hosts: see `serving.app.create_app`.
+    """
+    limits = limits or Limits()
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await remote.close()
+
+    async def forward(request: Request) -> Response:
+        return await _guarded(request, limits, lambda body: remote.forward(request, body))
+
+    app = FastAPI(title="tf_structvae editor", openapi_url=None, lifespan=lifespan)
+    app.state.gate = SimpleNamespace(running=0)  # no calls of models to wait for at the end
+    app.add_middleware(HostCheck, allowed=allowed_hosts)
+    app.add_api_route("/v1/{path:path}", forward, methods=["GET", "POST"])
+    app.add_exception_handler(HTTPException, _plain_error)
+    _add(app, remote, limits)
+    return app
+
+
+def _add(app: FastAPI, model: Local | Remote, limits: Limits) -> None:
+    async def information(request: Request) -> Response:
+        async def answer(_: Body) -> Response:
+            try:
+                return _json(await model.information())
+            except ValueError as error:
+                raise RequestError(409, str(error)) from None
+
+        return await _guarded(request, limits, answer)
+
+    async def predict(request: Request) -> Response:
+        async def answer(body: Body) -> Response:
+            if request.headers.get("content-type") != PACKED:
+                raise RequestError(415, f"the request must be of type {PACKED}.")
+            inputs, options = packing.unpack(await body.read())
+            wanted = _wanted(options)
+            outputs = await model.predict(request.path_params["signature"], inputs)
+            absent = [name for name in wanted or () if name not in outputs]
+            if absent:
+                raise invalid(f"the signature has no output {absent[0]!r}.")
+            kept = {k: v for k, v in outputs.items() if wanted is None or k in wanted}
+            return Response(packing.pack(kept), media_type=PACKED)
+
+        return await _guarded(request, limits, answer)
+
+    app.add_api_route("/editor/model", information)
+    app.add_api_route("/editor/predict/{signature}", predict, methods=["POST"])
+    app.mount("/", StaticFiles(directory=STATIC, html=True))
+    app.add_middleware(Guard)
+
+
+def _wanted(options: dict[str, Any]) -> list[str] | None:
+    wanted = options.pop("outputs", None)
+    good = wanted is None or (isinstance(wanted, list) and all(isinstance(n, str) for n in wanted))
+    if options or not good:
+        raise invalid("the request's header may hold 'arrays' and 'outputs', a list of names.")
+    return wanted
+
+
+async def _guarded(request: Request, limits: Limits, answer) -> Response:
+    """What `answer` of the body returns; its refusals as JSON."""
+    body = Body(request, limits, asyncio.get_running_loop().time() + limits.seconds)
+    try:
+        try:
+            return await answer(body)
+        except RequestError as error:
+            await body.discard()
+            return _error(error)
+    except RequestError as error:  # the rest did not come in time
+        return _error(error)
+    except ClientDisconnect:
+        return Response(status_code=LEFT)
+
+
+def _json(content: object, status: int = 200) -> Response:
+    return Response(orjson.dumps(content), status, media_type="application/json")
+
+
+def _error(error: RequestError) -> Response:
+    response = _json({"error": str(error)}, error.status)
+    if error.retry_after is not None:
+        response.headers["Retry-After"] = str(error.retry_after)
+    return response
+
+
+async def _plain_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return _json({"error": str(error.detail)}, error.status_code)

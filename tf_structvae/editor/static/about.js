@@ -1,0 +1,32 @@
+/** Which model the page shows. */
+
+import { $, element } from "./ui.js";
+
+export function describe(info) {
+  const [height, width, channels] = info.image_shape;
+  const data = info.card?.data;
+  $("model-name").textContent = info.name;
+  document.title = `${info.name} · Structured VAE editor`;
+  const kind = channels === 1 ? "grey" : "colour";
+  const source = data ? ` · ${data.name}${data.license ? `, ${data.license}` : ""}` : "";
+  $("model-facts").textContent = `version ${info.version} · ${width} × ${height} ${kind}${source}`;
+  const facts = {
+    Version: info.version,
+    Resolution: `${width} × ${height} pixels, ${kind}`,
+    Distribution: info.rank ? `low-rank normal of rank ${info.rank}` : "independent normal",
+    "Latent code": `${info.latent_dim} numbers`,
+    Parameters: info.card?.parameters?.toLocaleString("en"),
+    "Data set": data?.name ?? "the model's card names none",
+    "About it": data?.description,
+    Licence: data?.license ?? "the model's card names none",
+    Attribution: data?.attribution,
+    Homepage: data?.homepage,
+  };
+  for (const [name, value] of Object.entries(facts)) {
+    if (!value) continue;
+    const shown = /^https?:\/\//.test(value)
+      ? element("a", { href: value, textContent: value, rel: "noreferrer", target: "_blank" })
+      : String(value);
+    $("model-card").append(element("dt", { textContent: name }), element("dd", {}, shown));
+  }
+}

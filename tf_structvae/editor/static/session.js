@@ -1,0 +1,126 @@
+/** Sessions as JSON: downloaded, restored and kept in the browser. */
+
+import { $, attempt, keep, notify, onClick, remember } from "./ui.js";
+
+const FORMAT = 1;
+const MOST_BYTES = 50e6;
+
+export class Session {
+  constructor(studio, begin) {
+    this.studio = studio;
+    this.key = `structvae:session:${studio.info.name}`;
+    studio.addEventListener("document", () => this.keepSoon());
+    window.addEventListener("pagehide", () => this.keepNow());
+    onClick("save-png", () => this.savePicture());
+    onClick("save-session", () => {
+      download(new Blob([this.text()], { type: "application/json" }), `${studio.info.name}-session.json`);
+    });
+    onClick("forget", async () => {
+      await begin();
+      notify("A new picture. Undo does not go back beyond it.");
+    });
+    $("load-session").addEventListener("change", () => {
+      const [file] = $("load-session").files;
+      $("load-session").value = "";
+      if (file) attempt(() => this.load(file));
+    });
+  }
+
+  text() {
+    const { info, history } = this.studio;
+    const model = { name: info.name, version: info.version, image_shape: info.image_shape };
+    return JSON.stringify({ format: FORMAT, model, at: history.at, states: history.states });
+  }
+
+  async load(file) {
+    if (file.size > MOST_BYTES) throw new Error(`${file.name} is too large for a session.`);
+    await this.restore(await file.text(), file.name);
+    notify(`${file.name} is restored.`);
+  }
+
+  /** Shows what a text holds; if it does not fit, nothing changes. */
+  async restore(text, name) {
+    const { states, at } = parse(text, name, this.studio.info);
+    await this.studio.open(states, at);
+  }
+
+  /** What this browser kept of this model, if anything. */
+  async restoreKept() {
+    const text = remember(this.key);
+    if (!text) return false;
+    try {
+      await this.restore(text, "what this browser kept");
+    } catch (error) {
+      if (error.gone) throw error;
+      keep(`${this.key}:old`, text); // of another version of the model, say
+      return false;
+    }
+    return true;
+  }
+
+  keepSoon() {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.keepNow(), 200);
+  }
+
+  keepNow() {
+    if (this.studio.history && !keep(this.key, this.text())) {
+      notify("This browser keeps nothing: download the session before you leave.", "information", "keep");
+    }
+  }
+
+  async savePicture() {
+    const blob = await new Promise((done) => $("picture").toBlob(done, "image/png"));
+    download(blob, `${this.studio.info.name}.png`);
+  }
+}
+
+function download(blob, name) {
+  const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+}
+
+function parse(text, name, info) {
+  const refuse = (why) => {
+    throw new Error(`${name} cannot be restored: ${why}.`);
+  };
+  let found;
+  try {
+    found = JSON.parse(text);
+  } catch {
+    refuse("it is no JSON");
+  }
+  const { format, model, at, states } = found ?? {};
+  if (format !== FORMAT || !Array.isArray(states)) refuse("it is no session of this editor");
+  if (String(model?.image_shape) !== String(info.image_shape)) {
+    refuse(`it is of the model ${model?.name}, with pictures of another size`);
+  }
+  if (!Number.isInteger(at) || !states[at]) refuse("it does not say which picture was shown");
+  if (!states.every((state) => isDocument(state, info))) refuse("it is of another model, or damaged");
+  return { states, at };
+}
+
+function isDocument(state, info) {
+  const [, , channels] = info.image_shape;
+  const { seed, noiseSeed, latents, noise, scales, strokes, softness } = state ?? {};
+  return (
+    [seed, noiseSeed].every((x) => x === null || Number.isInteger(x)) &&
+    areNumbers(latents, info.latent_dim) && areNumbers(noise, info.rank) && areNumbers(scales, info.rank) &&
+    Number.isFinite(softness) && softness >= 0 &&
+    Array.isArray(strokes) && strokes.every((stroke) => isStroke(stroke, channels, info.image_shape))
+  );
+}
+
+function isStroke({ points, size, colour, erase } = {}, channels, [height, width]) {
+  const inside = ([row, column]) => row >= 0 && column >= 0 && row < height && column < width;
+  return (
+    areNumbers(colour, channels) && Number.isFinite(size) && size >= 0 && size <= height + width &&
+    typeof erase === "boolean" && Array.isArray(points) && points.length > 0 &&
+    points.every((point) => areNumbers(point, 2) && point.every(Number.isInteger) && inside(point))
+  );
+}
+
+function areNumbers(list, count) {
+  return Array.isArray(list) && list.length === count && list.every(Number.isFinite);
+}

@@ -1,0 +1,155 @@
+/**
+ * What is shown and how it came about. A document is never changed in place:
+ * {seed, noiseSeed, latents, noise, scales, strokes, softness}; seeds are null where they do not
+ * tell (uploads, interpolation), `noise` is in the coordinates of the principal components.
+ *
+ * Events: "document" (another one, committed or not), "picture" (the arrays are new), "busy".
+ */
+
+import { Fields } from "./fields.js";
+import { History } from "./history.js";
+import { blank, paintLine, raster } from "./strokes.js";
+
+export class Studio extends EventTarget {
+  constructor(info) {
+    super();
+    this.info = info;
+    this.fields = new Fields(info);
+    this.size = this.fields.size;
+    this.history = null;
+    this.live = null; // a document that is not committed: a slider or a stroke on the way
+    this.field = null;
+    this.conditional = null;
+    this.picture = null;
+    this.edit = blank(this.size);
+    this.drawing = false; // a stroke is on its way
+    this.showsBefore = false;
+    this.scheduled = false;
+  }
+
+  get document() {
+    return this.live ?? this.history?.current ?? null;
+  }
+
+  /** Shows states instead of the present ones, once the field of the shown one is there. */
+  async open(states, at) {
+    this.field = await this.loading(states[at].latents);
+    this.history = this.history ?? new History(states[at]);
+    this.history.reset(states, at);
+    this.settle();
+  }
+
+  /** Adds a state in which `changes` are made; with new latents, once their field is there. */
+  async commit(changes) {
+    const field = changes.latents ? await this.loading(changes.latents) : this.field;
+    this.finish(); // a stroke that was drawn meanwhile
+    this.field = field;
+    this.push(changes);
+  }
+
+  push(changes) {
+    this.history.push({ ...this.history.current, ...changes });
+    this.settle();
+  }
+
+  /** Shows a state in which `changes` are made, before it is committed. */
+  preview(changes) {
+    if (this.drawing) return;
+    this.live = { ...this.history.current, ...changes };
+    this.schedule();
+    this.tell("document");
+  }
+
+  async undo() {
+    if (this.history?.canUndo) await this.move(-1);
+  }
+
+  async redo() {
+    if (this.history?.canRedo) await this.move(1);
+  }
+
+  async move(step) {
+    const { history } = this;
+    const target = history.states[history.at + step];
+    const field = await this.loading(target.latents);
+    this.finish();
+    this.field = field;
+    history.at = Math.max(history.states.indexOf(target), 0);
+    this.settle();
+  }
+
+  async loading(latents) {
+    if (this.fields.peek(latents)) return this.fields.get(latents);
+    this.tell("busy", true);
+    try {
+      return await this.fields.get(latents);
+    } finally {
+      this.tell("busy", false);
+    }
+  }
+
+  /** A stroke begins; `extend` leads it on, and `finish` commits it. */
+  begin(stroke) {
+    if (!this.history) return;
+    this.drawing = true;
+    this.live = { ...this.history.current, strokes: [...this.history.current.strokes, stroke] };
+    this.edit = { mask: this.edit.mask.slice(), values: this.edit.values.slice() };
+    this.paint(stroke, stroke.points[0], stroke.points[0]);
+  }
+
+  extend(point) {
+    if (!this.drawing) return;
+    const stroke = this.live.strokes.at(-1);
+    const last = stroke.points.at(-1);
+    if (last[0] === point[0] && last[1] === point[1]) return;
+    stroke.points.push(point);
+    this.paint(stroke, last, point);
+  }
+
+  paint(stroke, from, to) {
+    paintLine(this.edit, this.size, stroke, from, to);
+    this.schedule();
+  }
+
+  finish() {
+    if (!this.drawing) return;
+    this.drawing = false;
+    this.push({ strokes: this.live.strokes });
+  }
+
+  /** Computes anew from the document alone, so that the same document gives the same bits. */
+  settle() {
+    this.live = null;
+    this.conditional = null;
+    this.edit = raster(this.history.current.strokes, this.size);
+    this.compute();
+    this.tell("document");
+  }
+
+  schedule() {
+    if (this.scheduled) return;
+    this.scheduled = true;
+    requestAnimationFrame(() => {
+      this.scheduled = false;
+      if (this.live) this.compute();
+    });
+  }
+
+  compute() {
+    const { noise, scales, softness } = this.document;
+    const u = noise.map((x, k) => x * scales[k]);
+    const earlier = this.live ? this.conditional : null;
+    this.conditional = this.field.condition(this.edit, softness ** 2, u, earlier);
+    this.picture = this.conditional.mean();
+    this.tell("picture");
+  }
+
+  /** The picture to draw: the edited one, or that before strokes and sliders. */
+  get shown() {
+    return this.showsBefore ? this.field.picture(this.history.current.noise) : this.picture;
+  }
+
+  tell(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+}
