@@ -28,7 +28,7 @@ test-all: $(VENV)/.installed-test
 
 # The editor in a headless Chromium, which is installed by apt where that may be done.
 test-browser: $(VENV)/.installed-browser
-	$(BIN)/python -m pytest -q tests/test_editor_server.py tests/test_editor_browser.py
+	$(BIN)/python -m pytest -q -m "" tests/test_editor_server.py tests/test_editor_browser.py
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

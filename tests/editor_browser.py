@@ -115,6 +115,12 @@ class Reader:
         )
         return np.array(data, np.uint8).reshape(height, width, 4)
 
+    def lies_bare(self):
+        """Whether nothing is drawn over the picture."""
+        return self.page.locator("#overlay").evaluate(
+            "c => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.every(x => !x)"
+        )
+
     def notice(self, text):
         self.page.locator(".notice", has_text=text).first.wait_for(timeout=15_000)
 

@@ -5,6 +5,7 @@ import itertools
 import json
 
 import editor_models
+import httpx
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -13,7 +14,9 @@ from PIL import Image
 
 from tf_structvae import editing
 from tf_structvae.benchmarks.chromium import ARGUMENTS, executable
-from tf_structvae.editor.server import create_app
+from tf_structvae.editor.remote import Remote
+from tf_structvae.editor.server import create_app, create_remote_app
+from tf_structvae.serving.app import create_app as create_serving_app
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="needs playwright: pip install -e '.[browser]'"
@@ -213,9 +216,9 @@ def test_before_picker_edited_pixels_and_samples(visit):
     reader.press("Before")
     np.testing.assert_array_equal(reader.pixels(), edited)
     page.mouse.move(5, 5)
-    assert reader.pixels("#overlay")[..., 3].max() == 0
+    assert reader.lies_bare()
     page.get_by_label("Edited pixels").check()
-    assert reader.pixels("#overlay")[..., 3].max() == 255
+    assert not reader.lies_bare()
     page.wait_for_timeout(200)
     samples = [reader.pixels(f"#samples button:nth-child({i}) canvas") for i in range(1, 5)]
     mask, _ = painted(reader)
@@ -298,6 +301,7 @@ def test_square_of_four_noise_samples(visit):
     assert_shows(reader, expected(reader))
 
 
+@pytest.mark.long
 def test_path_between_two_codes(visit):
     reader = visit()
     start = reader.document["latents"]
@@ -320,6 +324,7 @@ def test_path_between_two_codes(visit):
     assert reader.document["latents"] == start
 
 
+@pytest.mark.long
 def test_seeds_give_the_same_picture_again(visit):
     reader = visit()
     page = reader.page
@@ -358,7 +363,7 @@ def _picture(height=90, width=200, **options):
     return {"name": "mine.png", "mimeType": "image/png", "buffer": file.getvalue()}
 
 
-@pytest.mark.parametrize("kind", ["waves", "grey"])
+@pytest.mark.parametrize("kind", ["waves", pytest.param("grey", marks=pytest.mark.long)])
 def test_uploaded_picture_is_encoded_and_edited(visit, kind):
     reader = visit(kind)
     reader.tab("Picture")
@@ -389,6 +394,7 @@ def assert_shows_closely(reader, picture):
     np.testing.assert_allclose(shown, np.clip(picture, 0, 1), atol=2.5 * GREY_LEVEL)
 
 
+@pytest.mark.long
 def test_dropped_picture_is_taken(visit):
     reader = visit()
     reader.page.evaluate(
@@ -404,6 +410,7 @@ def test_dropped_picture_is_taken(visit):
     assert reader.document["seed"] is None
 
 
+@pytest.mark.long
 def test_bad_uploads_are_told_and_lose_nothing(visit):
     reader = visit()
     reader.draw((3, 3), (9, 9))
@@ -429,6 +436,7 @@ def test_bad_uploads_are_told_and_lose_nothing(visit):
     np.testing.assert_array_equal(reader.pixels(), before)
 
 
+@pytest.mark.long
 def test_model_without_a_signature_is_told(visit):
     reader = visit("blind")
     reader.tab("Picture")
@@ -616,6 +624,37 @@ def test_keyboard_alone_paints(visit):
         assert reader.page.locator(f"#{tab}").is_visible()
 
 
+class Failing(httpx.AsyncBaseTransport):
+    """Reaches a server in this process, or not."""
+
+    def __init__(self, app):
+        self.inner, self.fails = httpx.ASGITransport(app), True
+
+    async def handle_async_request(self, request):
+        if self.fails:
+            raise httpx.ConnectError("connection refused")
+        return await self.inner.handle_async_request(request)
+
+
+def test_model_behind_another_server_that_comes_later(browser, tmp_path):
+    model = editor_models.save(tmp_path / "waves")
+    transport = Failing(create_serving_app({"waves": tmp_path / "waves"}))
+    remote = Remote("http://127.0.0.1:8501/v1/models/waves", 5.0, transport)
+    context = browser.new_context()
+    with editor_models.served(create_remote_app(remote)) as server:
+        reader = Reader(context, server.url, BROKEN_LOAD)
+        reader.model = model
+        reader.notice("The server does not answer.")
+        transport.fails = False
+        reader.page.locator("#model-name", has_text="waves").wait_for(timeout=30_000)
+        reader.wait("document.documentElement.dataset.ready === 'true'")
+        reader.draw((3, 3), (9, 9))
+        assert_shows(reader, expected(reader))
+        context.close()
+        reader.check()
+
+
+@pytest.mark.long
 def test_finger_paints(visit):
     reader = visit(width=360, has_touch=True, is_mobile=True)
     reader.page.touchscreen.tap(*reader.at((8, 8)))
@@ -625,6 +664,7 @@ def test_finger_paints(visit):
     assert_shows(reader, expected(reader))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("width", [360, 768, 1920])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_pages_fit_and_are_kept_as_pictures(visit, width, scheme):

@@ -314,7 +314,7 @@ def test_latents_of_the_posterior(ours, tmp_path):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"latents": "past"}, "latents must be prior or posterior"),
+        ({"latents": "past"}, "latents must be one of"),
         ({"images": 39}, "images must be at least 40, got 39"),
         ({"importance_samples": -1}, "importance_samples must be at least 0"),
         ({"importance_images": 1}, "importance_images must be at least 2"),

@@ -9,7 +9,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import orjson
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -25,10 +24,10 @@ from tf_structvae.serving.body import Body
 from tf_structvae.serving.errors import RequestError, invalid
 from tf_structvae.serving.hosts import LOOPBACK, HostCheck
 from tf_structvae.serving.limits import Limits
+from tf_structvae.serving.responses import LEFT, as_error, as_json, plain_error
 
 STATIC = Path(__file__).with_name("static")
 PACKED = "application/octet-stream"
-LEFT = 499
 
 
 def create_app(
@@ -78,7 +77,7 @@ def create_remote_app(
     app.state.gate = SimpleNamespace(running=0)  # no calls of models to wait for at the end
     app.add_middleware(HostCheck, allowed=allowed_hosts)
     app.add_api_route("/v1/{path:path}", forward, methods=["GET", "POST"])
-    app.add_exception_handler(HTTPException, _plain_error)
+    app.add_exception_handler(HTTPException, plain_error)
     _add(app, remote, limits)
     return app
 
@@ -87,7 +86,7 @@ def _add(app: FastAPI, model: Local | Remote, limits: Limits) -> None:
     async def information(request: Request) -> Response:
         async def answer(_: Body) -> Response:
             try:
-                return _json(await model.information())
+                return as_json(await model.information())
             except ValueError as error:
                 raise RequestError(409, str(error)) from None
 
@@ -130,24 +129,8 @@ async def _guarded(request: Request, limits: Limits, answer) -> Response:
             return await answer(body)
         except RequestError as error:
             await body.discard()
-            return _error(error)
+            return as_error(error)
     except RequestError as error:  # the rest did not come in time
-        return _error(error)
+        return as_error(error)
     except ClientDisconnect:
         return Response(status_code=LEFT)
-
-
-def _json(content: object, status: int = 200) -> Response:
-    return Response(orjson.dumps(content), status, media_type="application/json")
-
-
-def _error(error: RequestError) -> Response:
-    response = _json({"error": str(error)}, error.status)
-    if error.retry_after is not None:
-        response.headers["Retry-After"] = str(error.retry_after)
-    return response
-
-
-async def _plain_error(_: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    return _json({"error": str(error.detail)}, error.status_code)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
-from tf_structvae import datasets
+from tf_structvae import datasets, scores
 from tf_structvae.evaluation import reference
 from tf_structvae.evaluation.estimate import Estimate
 from tf_structvae.evaluation.feature_set import FeatureCollector, FeatureSet
@@ -57,8 +57,8 @@ class Settings:
             value = getattr(self, name)
             if value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}.")
-        if self.latents not in ("prior", "posterior"):
-            raise ValueError(f"latents must be prior or posterior, got {self.latents!r}.")
+        if self.latents not in scores.LATENTS:
+            raise ValueError(f"latents must be one of {scores.LATENTS}, got {self.latents!r}.")
         if self.reference_split not in datasets.SPLITS:
             raise ValueError(
                 f"reference_split must be one of {datasets.SPLITS}, got {self.reference_split!r}."

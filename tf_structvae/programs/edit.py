@@ -72,8 +72,8 @@ def main() -> None:
         name = directory.absolute().name
         app = editor.create_app(name, directory, limits, allowed)
     else:
-        assert _SERVER.value
-        app = editor.create_remote_app(Remote(_SERVER.value, limits.seconds), limits, allowed)
+        remote = Remote(_SERVER.value or "", limits.seconds)
+        app = editor.create_remote_app(remote, limits, allowed)
     shown = directory or _SERVER.value
 
     def ready() -> None:

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-import orjson
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -21,10 +20,10 @@ from tf_structvae.serving.limits import Gate, Limits
 from tf_structvae.serving.metrics import CONTENT_TYPE, Metrics
 from tf_structvae.serving.paths import Target
 from tf_structvae.serving.repository import Repository
+from tf_structvae.serving.responses import LEFT, as_error, as_json, plain_error
 from tf_structvae.serving.servable import CARD, Servable
 
 METRICS_PATH = "/monitoring/prometheus/metrics"  # TF-Serving's example configuration has the same
-LEFT = 499  # what is counted when a client leaves before its answer; nobody sees it
 
 
 def create_app(
@@ -64,7 +63,7 @@ def create_app(
     app.add_api_route("/healthz", server.health)
     app.add_api_route("/readyz", server.ready)
     app.add_api_route(METRICS_PATH, server.metrics_text)
-    app.add_exception_handler(HTTPException, _plain_error)
+    app.add_exception_handler(HTTPException, plain_error)
     return app
 
 
@@ -76,11 +75,11 @@ class _Server:
         self.gate = Gate(limits)
 
     async def health(self) -> Response:
-        return _json({"status": "ok"})
+        return as_json({"status": "ok"})
 
     async def ready(self) -> Response:
         versions = {model.name: model.current for model in self.models}
-        return _json(versions, 200 if all(versions.values()) else 503)
+        return as_json(versions, 200 if all(versions.values()) else 503)
 
     async def metrics_text(self) -> Response:
         text = self.metrics.text(inside=self.gate.inside, running=self.gate.running)
@@ -99,9 +98,9 @@ class _Server:
                 response = await self._respond(target, body)
             except RequestError as error:
                 await body.discard()
-                response = _error(error)
+                response = as_error(error)
         except RequestError as error:  # the rest did not come in time
-            response = _error(error)
+            response = as_error(error)
         except ClientDisconnect:
             response = Response(status_code=LEFT)
         self.metrics.request(model, verb, response.status_code)
@@ -115,14 +114,14 @@ class _Server:
             if target.label is not None:
                 with model.use(label=target.label):
                     pass
-            return _json(model.status(target.version))
+            return as_json(model.status(target.version))
         with model.use(target.version, target.label) as servable:
             if target.verb == "card":
                 return _card(servable)
             number = servable.path.name
             spec = {"name": model.name, "signature_name": "", "version": number}
             metadata = {"signature_def": {"signature_def": servable.metadata}}
-            return _json({"model_spec": spec, "metadata": metadata})
+            return as_json({"model_spec": spec, "metadata": metadata})
 
     async def _predict(self, target: Target, body: Body) -> Response:
         start = asyncio.get_running_loop().time()
@@ -160,22 +159,3 @@ def _card(servable: Servable) -> Response:
     except OSError:
         raise missing(f"version {servable.path.name} has no {CARD}.") from None
     return Response(content, media_type="application/json")
-
-
-def _json(content: object, status: int = 200) -> Response:
-    return Response(orjson.dumps(content), status, media_type="application/json")
-
-
-def _error(error: RequestError) -> Response:
-    response = _json({"error": str(error)}, error.status)
-    if error.retry_after is not None:
-        response.headers["Retry-After"] = str(error.retry_after)
-    return response
-
-
-async def _plain_error(_: Request, error: Exception) -> Response:
-    """What the routes themselves refuse: unknown addresses, other methods."""
-    assert isinstance(error, HTTPException)
-    response = _json({"error": str(error.detail)}, error.status_code)
-    response.headers.update(error.headers or {})
-    return response

@@ -16,6 +16,7 @@ import { attempt, dismiss, notify, tabs, theme } from "./ui.js";
 import { Upload } from "./upload.js";
 
 const RETRY_MS = 3000;
+let started = false;
 const FIRST = 1; // seed of the first picture and its noise
 
 async function start() {
@@ -44,6 +45,7 @@ async function start() {
   if (await session.restoreKept()) {
     if (studio.history.states.length > 1) notify("This is your picture of last time.");
   } else await begin();
+  started = true;
 }
 
 /** Asks until the server is back, and says so. */
@@ -51,7 +53,9 @@ function waitForServer() {
   let timer = null;
   onReachable((reachable) => {
     clearInterval(timer);
-    if (reachable) {
+    if (reachable && !started) {
+      location.reload();
+    } else if (reachable) {
       dismiss("gone");
       notify("The server answers again.");
     } else {
