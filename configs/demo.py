@@ -2,9 +2,9 @@
 
     bin/train --config configs/demo.py
 
-It is the model in saved_models/demo. Expected: held-out ELBO 17958 nats an image, KL 44.7 (target 45),
-mean squares of the noise posterior 0.86 to 1.09 over the strong components. 11 minutes on 2 cores
-beside other work, the drawing of 13,000 faces, evaluation and export included.
+It is the model in saved_models/demo. Expected: held-out ELBO 17958 nats an image, KL 44.7 (target
+45), mean squares of the noise posterior 0.86 to 1.09 over the strong components. 11 minutes on 2
+cores beside other work, the drawing of 13,000 faces, evaluation and export included.
 """
 
 from tf_structvae import config

@@ -2,7 +2,7 @@
 """Draws images from a model in TF-Serving over gRPC, which bin/serve does not speak.
 
     pip install tensorflow-serving-api
-    python examples/client_grpc.py localhost:8500 avatars --count 4
+    python examples/client_grpc.py localhost:8500 demo --count 4
 
 Arrays go as bytes, not as text: for large images that is several times faster than REST.
 """

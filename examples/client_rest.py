@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Asks a served model over REST: bin/serve or TF-Serving, which differ in the URL alone.
 
-    python examples/client_rest.py http://localhost:8501/v1/models/avatars --count 4
-    python examples/client_rest.py http://localhost:8501/v1/models/avatars \\
+    python examples/client_rest.py http://localhost:8501/v1/models/demo --count 4
+    python examples/client_rest.py http://localhost:8501/v1/models/demo \\
         --signature decode --inputs inputs.json --output decoded.json
 
 The first draws images by `sample` and writes them as sample-0.png, ...; the second sends

@@ -256,6 +256,7 @@ def test_tf_serving_reads_the_configurations():
     found = text_format.Parse((folder / "models.config").read_text(), config.ModelServerConfig())
     model = found.model_config_list.config[0]
     assert model.base_path == f"/models/{model.name}"
+    assert (ROOT / "saved_models" / model.name).is_dir()  # so that it works after a clone
     labels = dict(model.version_labels)
     assert set(labels) == {"stable", "canary"}
     assert set(labels.values()) <= set(model.model_version_policy.specific.versions)

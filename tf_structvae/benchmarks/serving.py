@@ -100,7 +100,7 @@ def jobs(paths: dict[str, Path], quick: bool) -> list[dict]:
     from tf_structvae.serving.signature import read
 
     found = []
-    seconds = 2.0 if quick else 10.0
+    seconds = 2.0 if quick else 5.0
     for network, path in paths.items():
         job = {"suite": "serving", "network": network, "path": str(path), "seconds": seconds}
         names = sorted(set(read(path)[0]) - {"serving_default"})
