@@ -81,11 +81,13 @@ def test_latency_table():
     call = {**job, "median": 0.02, "p99": 0.03, "peak_mb": 100.0}
     over = {**job, "median": 0.04, "p99": 0.05, "server_mb": 200.0}
     difference = {**call, "signature": "condition - decode", "batch": 1, "peak_mb": np.nan}
-    lines = serving.table([call, difference], [over]).splitlines()
+    refused = {**job, "batch": 8, "error": "400: too large"}
+    lines = serving.table([call, difference, {**call, "batch": 8}], [over, refused]).splitlines()
     assert lines[2] == (
         "| sample | 64x64x3 | 4 | 20.0 | 30.0 | 200.0 | 100 | 40.0 | 50.0 | 100.0 | 200 |"
     )
     assert lines[3] == "| condition - decode | 64x64x3 | 1 | 20.0 | 30.0 |  |  |  |  |  |  |"
+    assert lines[4].endswith("| 400.0 | 100 | 400: too large |  |  |  |")
 
 
 @pytest.mark.long
