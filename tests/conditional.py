@@ -12,21 +12,27 @@ N = 60
 LEVELS = np.array([[0.2, 0.8], [0.8, 0.2], [0.35, 0.35], [0.7, 0.6]])
 
 
-def make(head=None, constraints=(), classes=CLASSES, **options):
+def make(head=None, constraints=(), classes=CLASSES, shape=SHAPE, **options):
     """As a user writes one: both networks of two inputs, the functional way."""
     keras.utils.set_random_seed(0)
     head = head or LowRankNormalHead(
-        2, rank=3, epsilon=0.05, noise="learned", factor_scale="closed_form", factor_initial=0.1
+        shape[-1],
+        rank=3,
+        epsilon=0.05,
+        noise="learned",
+        factor_scale="closed_form",
+        factor_initial=0.1,
     )
-    image, label = keras.Input(SHAPE), keras.Input((classes,))
+    height, width, _ = shape
+    image, label = keras.Input(shape), keras.Input((classes,))
     x = keras.layers.Conv2D(4, 3, activation="relu")(image)
     x = keras.layers.concatenate([keras.layers.Flatten()(x), label])
     x = keras.layers.Dense(8, activation="tanh")(x)
     encoder = keras.Model([image, label], keras.layers.Dense(2 * LATENT)(x))
     latent, label = keras.Input((LATENT,)), keras.Input((classes,))
     x = keras.layers.concatenate([latent, label])
-    x = keras.layers.Dense(6 * 5 * 4, activation="tanh")(x)
-    decoder = keras.Model([latent, label], head(keras.layers.Reshape((6, 5, 4))(x)))
+    x = keras.layers.Dense(height * width * 4, activation="tanh")(x)
+    decoder = keras.Model([latent, label], head(keras.layers.Reshape((height, width, 4))(x)))
     return StructuredVAE(encoder, decoder, list(constraints), classes=classes, **options)
 
 

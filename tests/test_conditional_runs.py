@@ -72,14 +72,14 @@ def test_run_takes_its_classes_from_the_data(trained):
 @pytest.mark.parametrize("label", ["colour", "skin_tone", "image"])
 def test_other_labels_are_refused_before_any_work(data_dir, tmp_path, label):
     c = config(data_dir, tmp_path, label)
-    message = f"config.data.label = '{label}': must be .* of avatars/16x16_tiny: hair_style, cl"
+    message = f"class attribute of avatars/16x16_tiny, got '{label}'; there are: hair_style, clo"
     with pytest.raises(ValueError, match=message):
         of_run.check_config(c, "none", 0.0, "never")
     with pytest.raises(ValueError, match=message):
         Experiment(c, tmp_path / "run")
     assert not (tmp_path / "run").exists()
     c.data.update({"name": "lfw25", "variant": "", "image_size": (25, 25)})
-    with pytest.raises(ValueError, match="attribute of lfw25: none; it has no labels"):
+    with pytest.raises(ValueError, match=r"attribute of lfw25, got .* there are: none; it has no"):
         of_run.check_config(c, "none", 0.0, "never")
 
 

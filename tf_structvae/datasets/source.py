@@ -54,8 +54,8 @@ class Info:
         if attribute and attribute not in self.classes:
             names = ", ".join(self.classes) or "none; it has no labels"
             raise ValueError(
-                f"config.data.label = {attribute!r}: must be '' (no labels) or a class attribute "
-                f"of {self.name}: {names}."
+                f"label (config.data.label) must be '' or a class attribute of {self.name}, "
+                f"got {attribute!r}; there are: {names}."
             )
         return self.classes[attribute] if attribute else ()
 
