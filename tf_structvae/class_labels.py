@@ -34,6 +34,20 @@ def check_networks(encoder: keras.Model, decoder: keras.Model, classes: int) -> 
             )
 
 
+def _allowed(classes: int) -> str:
+    return f"labels must be integers [B] from 0 to {classes - 1}"
+
+
+def _integers(labels: Any, classes: int) -> tf.Tensor:
+    """Labels whose type and rank are right."""
+    if labels is None:
+        raise ValueError(f"{_allowed(classes)}, got none: this model has {classes} classes.")
+    labels = tf.convert_to_tensor(labels)
+    if not labels.dtype.is_integer or labels.shape.rank not in (1, None):
+        raise ValueError(f"{_allowed(classes)}, got {labels.dtype.name} of shape {labels.shape}.")
+    return labels
+
+
 def one_hot(labels: Any, classes: int, count: int | None = None) -> tf.Tensor:
     """Labels [B] as float32 [B, classes].
 
@@ -48,12 +62,7 @@ def one_hot(labels: Any, classes: int, count: int | None = None) -> tf.Tensor:
     Raises:
       ValueError: no labels; others than integers [B] from 0 to K - 1.
     """
-    allowed = f"labels must be integers [B] from 0 to {classes - 1}"
-    if labels is None:
-        raise ValueError(f"{allowed}, got none: this model has {classes} classes.")
-    labels = tf.convert_to_tensor(labels)
-    if not labels.dtype.is_integer or labels.shape.rank not in (1, None):
-        raise ValueError(f"{allowed}, got {labels.dtype.name} of shape {labels.shape}.")
+    labels, allowed = _integers(labels, classes), _allowed(classes)
     if labels.shape.rank == 1 and None not in (count, labels.shape[0]) and labels.shape[0] != count:
         raise ValueError(f"{allowed}, B = {count}; got {labels.shape[0]}.")
     labels = tf.cast(labels, tf.int64)
@@ -89,15 +98,21 @@ def of_data(x: Any, y: Any, classes: int) -> tuple[Any, Any]:
       classes: K.
 
     Raises:
-      ValueError: integers [B] where there are no classes.
+      ValueError: integers [B] where there are no classes, anything else where there are some.
     """
     if classes:
-        pair = y is None and isinstance(x, (tuple, list)) and len(x) == 2
-        return (x[0], x[1]) if pair else (x, y)
+        if y is None and isinstance(x, (tuple, list)) and len(x) == 2:
+            x, y = x
+        return x, _integers(y, classes)
     dtype, shape = getattr(y, "dtype", None), getattr(y, "shape", ())
     if dtype is not None and tf.as_dtype(dtype).is_integer and len(shape) == 1:
         refuse(y)
     return x, None
+
+
+def given(labels: Any) -> tuple:
+    """(labels,), () of None: what `encode` and `decode` are called with after their first."""
+    return () if labels is None else (labels,)
 
 
 def split(batch: Any) -> tuple:

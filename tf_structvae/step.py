@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tf_structvae import accumulation, objective, replicas
+from tf_structvae import accumulation, class_labels, objective, replicas
 from tf_structvae.accumulation import Batch
 
 if TYPE_CHECKING:
@@ -83,7 +83,8 @@ class Step:
 
     def _posterior(self, batch: Batch):
         """q(z | x), and its KL divergence to the prior, [B]."""
-        posterior = self.model.encode(batch.images, batch.labels, training=self.training)
+        given = class_labels.given(batch.labels)
+        posterior = self.model.encode(batch.images, *given, training=self.training)
         prior = tfd.MultivariateNormalDiag(tf.zeros([self.model.latent_dim]))
         return posterior, posterior.kl_divergence(prior)
 
@@ -92,7 +93,8 @@ class Step:
         posterior, kl = self._posterior(batch)
         noise = tf.transpose(batch.noise, [1, 0, 2])
         latents = posterior.loc + posterior.stddev() * noise
-        return kl, self.model.observe(batch.images, latents, batch.labels, training=self.training)
+        given = class_labels.given(batch.labels)
+        return kl, self.model.observe(batch.images, latents, *given, training=self.training)
 
     def _coefficients(self, constrained: Values) -> Values:
         """The coefficient of each constraint, from sums over this replica's images."""

@@ -202,8 +202,9 @@ class StructuredVAE(keras.Model):
 
     def call(self, images, labels=None, training: bool = False):
         """p(x | z) at the mean of q(z | x); of a conditional model with labels, see `encode`."""
-        q = self.encode(images, labels, training=training)
-        return self.decode(q.mean(), labels, training=training)
+        given = class_labels.given(labels)
+        q = self.encode(images, *given, training=training)
+        return self.decode(q.mean(), *given, training=training)
 
     @property
     def head(self):
@@ -218,9 +219,8 @@ class StructuredVAE(keras.Model):
     def observe(self, images, latents, labels=None, training: bool = False) -> Observation:
         """Scores images [B, H, W, C] (with labels [B]) under p(x | z) at latents [M, B, L]."""
         samples, batch = tf.shape(latents)[0], tf.shape(images)[0]
-        repeated = None if labels is None else tf.tile(labels, [samples])
-        flat = tf.reshape(latents, [-1, self.latent_dim])
-        p = self.decode(flat, repeated, training=training)
+        given = [tf.tile(y, [samples]) for y in class_labels.given(labels)]
+        p = self.decode(tf.reshape(latents, [-1, self.latent_dim]), *given, training=training)
         x = tf.tile(tf.reshape(images, [batch, p.event_shape[0]]), [samples, 1])
         return objective.observe(p, x, samples, self.measure)
 
@@ -278,7 +278,8 @@ class StructuredVAE(keras.Model):
 
     def predict_step(self, data):
         """The means of p(x | z) at the mean of q(z | x), [B, H * W * C]."""
-        return self(*self._unpack(data)).mean()
+        images, labels = self._unpack(data)
+        return self(images, *class_labels.given(labels)).mean()
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         # Keras adds up the replicas' batches here to learn their shape, which fails where they

@@ -8,6 +8,7 @@ import math
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tf_structvae import class_labels
 from tf_structvae.distributions import LowRankMultivariateNormal
 from tf_structvae.vae import StructuredVAE
 
@@ -32,8 +33,8 @@ class View:
         Raises:
           ValueError: the decoder emits another distribution.
         """
-        labels = tf.zeros([1], tf.int32) if model.classes else None
-        p = model.decode(tf.zeros([1, model.latent_dim]), labels)
+        labels = [tf.zeros([1], tf.int32)] if model.classes else []
+        p = model.decode(tf.zeros([1, model.latent_dim]), *labels)
         if isinstance(p, LowRankMultivariateNormal):
             return cls(model, int(p.rank))
         if isinstance(p, tfp.distributions.MultivariateNormalDiag):
@@ -76,11 +77,11 @@ class View:
 
     def decode(self, latents: tf.Tensor) -> tfp.distributions.Distribution:
         """p(x | z), given the labels if there are any."""
-        return self.model.decode(latents, self.labels)
+        return self.model.decode(latents, *class_labels.given(self.labels))
 
     def encode(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Mean and standard deviation of q(z | x), [B, L], float32 whatever the encoder's dtype."""
-        q = self.model.encode(images, self.labels)
+        q = self.model.encode(images, *class_labels.given(self.labels))
         return tf.cast(q.mean(), tf.float32), tf.cast(q.stddev(), tf.float32)
 
     def factor_noise(self, p, images: tf.Tensor) -> tf.Tensor:
