@@ -9,6 +9,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import conditional
 import keras
 import numpy as np
 import test_vae
@@ -26,9 +27,12 @@ NAMES = {
 
 
 def build(kind):
-    """low_rank: 6x5x2, D learned; grey: 4x7x1, D per pixel, rank 2; standard: 6x5x2."""
+    """low_rank: 6x5x2, D learned; grey: 4x7x1, D per pixel, rank 2; standard and conditional:
+    6x5x2."""
     if kind == "low_rank":
         return test_vae.make()
+    if kind == "conditional":
+        return conditional.make()
     if kind == "standard":
         return test_vae.make(IndependentNormalHead(2, epsilon=0.05))
     keras.utils.set_random_seed(1)
@@ -76,9 +80,11 @@ def requests(kind, batch=3, seed=0):
         "values": rng.uniform(size=(batch, h, w, c)),
         "mask": rng.uniform(size=(batch, h, w, 1)) < 0.3,
         "noise_variance": np.resize([0.0, 0.2, 0.01], batch),
+        "labels": rng.integers(0, max(model.classes, 1), batch),
     }
     arrays = {
-        k: v.astype(np.int32 if k in ("seeds", "pixel") else np.float32) for k, v in known.items()
+        k: v.astype(np.int32 if k in ("seeds", "pixel", "labels") else np.float32)
+        for k, v in known.items()
     }
     return {
         name: {k: arrays[k] for k in signature.inputs}

@@ -17,6 +17,7 @@ class Batch(NamedTuple):
     images: tf.Tensor  # [B, H, W, C]
     noise: tf.Tensor  # of z, [B, M, L]
     weights: tf.Tensor  # 1 for an image that counts, 0 for one that only fills up, [B]
+    labels: tf.Tensor | None = None  # of a conditional model, [B]
 
 
 def weighted_sum(batch: Batch, values):
@@ -61,7 +62,7 @@ def sum_over_parts(
 
     def run(i, state):
         indices = tf.minimum(i * size, length - size) + tf.range(size)
-        part = Batch(*(tf.gather(tensor, indices) for tensor in batch))
+        part = Batch(*(None if t is None else tf.gather(t, indices) for t in batch))
         new = tf.cast(indices >= i * size, part.weights.dtype)
         with keras.StatelessScope(state) as scope:
             result = function(part._replace(weights=part.weights * new))
@@ -98,7 +99,7 @@ def sum_over_parts(
 def after(first, then):
     """Tensors `then`, not to be had before the tensors `first` are there."""
     with tf.control_dependencies([t for t in tf.nest.flatten(first) if t is not None]):
-        return tf.nest.map_structure(tf.identity, then)
+        return tf.nest.map_structure(lambda t: None if t is None else tf.identity(t), then)
 
 
 def check_replicas(models: Sequence[keras.Model], parts: int) -> None:

@@ -125,3 +125,9 @@ def project(latent, size: tuple[int, int], filters: int, upsample: str):
     return keras.layers.Conv2DTranspose(filters, size, kernel_initializer=initial, name="project")(
         x
     )
+
+
+def by_class(label, filters: int):
+    """Features [B, 1, 1, filters] of one-hot labels [B, K], a row of weights for each class."""
+    x = keras.layers.Dense(filters, use_bias=False, name="label_features")(label)
+    return keras.layers.Reshape((1, 1, filters))(x)

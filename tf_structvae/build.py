@@ -74,14 +74,16 @@ def build_head(config: ConfigDict, channels: int) -> NormalHead:
     )
 
 
-def build_model(config: ConfigDict, image_shape: tuple[int, int, int]) -> StructuredVAE:
-    """The model of a config for images [H, W, C], not compiled."""
+def build_model(
+    config: ConfigDict, image_shape: tuple[int, int, int], classes: int = 0
+) -> StructuredVAE:
+    """The model of a config for images [H, W, C] with labels of so many classes, not compiled."""
     m = config.model
     head = build_head(config, image_shape[-1])
     norm = m.norm
     if norm == "batch" and tf.distribute.get_strategy().num_replicas_in_sync > 1:
         norm = "sync_batch"  # statistics of the global batch, as on one device
-    shared = {"norm": norm, "activation": m.activation}
+    shared = {"norm": norm, "activation": m.activation, "classes": classes}
     encoder = networks.residual_encoder(
         image_shape,
         m.latent_dim,
@@ -112,6 +114,7 @@ def build_model(config: ConfigDict, image_shape: tuple[int, int, int]) -> Struct
         mixing_rate=_mixing_rate(config),
         seed=config.seed,
         accumulate=config.train.accumulate,
+        classes=classes,
         name=config.name,
     )
 

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm.auto import tqdm
 
-from tf_structvae import figures
+from tf_structvae import class_labels, figures
 from tf_structvae.checkpoints import Checkpoints
 from tf_structvae.evaluation.calibration import calibration
 
@@ -113,7 +113,8 @@ class TensorBoardLog(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         step = _steps(self)
-        sheet = figures.reconstruction_sheet(self.model, self._examples, seed=0)
+        images, *labels = class_labels.split(self._examples)
+        sheet = figures.reconstruction_sheet(self.model, images, 0, labels)
         with self._writer.as_default(step=step):
             for name, value in _scalars(logs).items():
                 tf.summary.scalar(name, value)

@@ -108,7 +108,12 @@ def split(batches: tf.data.Dataset, replicas: int) -> tf.data.Dataset:
     if replicas == 1:  # keeps the number of batches known
         return batches
     numbers = tf.data.Dataset.range(replicas)
-    return batches.flat_map(lambda b: numbers.map(lambda r: pipeline.part(b, (r, replicas))))
+
+    def parts(*batch):  # images and labels come apart
+        whole = batch if len(batch) > 1 else batch[0]
+        return numbers.map(lambda r: pipeline.part(whole, (r, replicas)))
+
+    return batches.flat_map(parts)
 
 
 def distribute(

@@ -30,6 +30,7 @@ def default() -> ConfigDict:
                 "channels": 0,  # 1 or 3; 0: as stored
                 "strict": False,  # one bad file is an error
                 "limit": 0,  # train on the first so many images; 0: all
+                "label": "",  # the class attribute of a conditional model; "": unconditional
                 "flip": False,  # mirror half of the training images
                 "shift": 0,  # move training images by up to so many pixels
                 "nifti": {  # of ukbb, docs/ukbb.md
@@ -198,6 +199,7 @@ def validate(config: ConfigDict) -> None:
     except (TypeError, ValueError) as error:
         wrong.append(f"config.data: {error}")
     whole_numbers("data.limit", "data.shift")
+    check("data.label", "'' or the name of a class attribute", lambda v: isinstance(v, str))
     for path in ("data.strict", "data.flip"):
         check(path, "True or False", lambda v: isinstance(v, bool))
     one_of("model.likelihood", LIKELIHOODS)

@@ -13,10 +13,10 @@ _PIXELS_AT_ONCE = 64 * 64 * 64
 
 
 class Slices:
-    """A network of one input as it is in inference: a graph, applied to slices of a batch.
+    """A network as it is in inference: a graph, applied to slices of a batch.
 
     Args:
-      network: [B, ...] -> [B, ...].
+      network: [B, ...], or a list of such inputs, -> [B, ...].
       image_shape: (H, W, C) of what it takes or makes.
     """
 
@@ -28,16 +28,20 @@ class Slices:
 
     def __call__(self, x) -> tf.Tensor:
         """The same as `network(x)` up to float32 rounding."""
-        x = tf.convert_to_tensor(x)
-        if len(x) <= self._size:
+        x = tf.nest.map_structure(tf.convert_to_tensor, x)
+        count = len(tf.nest.flatten(x)[0])
+        if count <= self._size:
             return self._run(x)
-        parts = [self._run(x[i : i + self._size]) for i in range(0, len(x), self._size)]
+        parts = []
+        for i in range(0, count, self._size):
+            end = i + self._size
+            parts.append(self._run(tf.nest.map_structure(lambda t, i=i, end=end: t[i:end], x)))
         return tf.concat(parts, axis=0)
 
 
 def before(head: keras.layers.Layer, network: keras.Model) -> keras.Model | None:
     """All of a functional network but its last layer, `head`; None of any other network."""
     inputs = getattr(network, "inputs", None)
-    if not inputs or len(inputs) != 1 or network.layers[-1] is not head:
+    if not inputs or len(inputs) > 2 or network.layers[-1] is not head:
         return None
-    return keras.Model(inputs[0], head.input)
+    return keras.Model(inputs[0] if len(inputs) == 1 else inputs, head.input)

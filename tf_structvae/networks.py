@@ -31,6 +31,7 @@ def residual_encoder(
     pool: str = "flatten",
     norm: str = "batch",
     activation: str = "relu",
+    classes: int = 0,
 ) -> keras.Model:
     """Images [B, H, W, C] -> mean and log-variance of z, concatenated, [B, 2 * latent_dim].
 
@@ -43,11 +44,16 @@ def residual_encoder(
       pool: "flatten", "max" (the authors') or "mean".
       norm: one of `NORMALIZATIONS`.
       activation: any Keras activation.
+      classes: K of a network for [images, one-hot labels [B, K]]; each class adds features of its
+        own to those of the first convolution. 0: no labels.
     """
     image = keras.Input(image_shape, name="image")
-    x = keras.layers.Activation(activation)(
-        blocks.normalize(blocks.conv(image, stem, 3, 1, "stem", norm), norm, "stem_norm")
-    )
+    inputs = image
+    x = blocks.normalize(blocks.conv(image, stem, 3, 1, "stem", norm), norm, "stem_norm")
+    if classes:  # after the norm, which may take a constant of a channel away
+        inputs = [image, keras.Input((classes,), name="label")]
+        x = keras.layers.add([x, blocks.by_class(inputs[1], stem)])
+    x = keras.layers.Activation(activation)(x)
     for i, (filters, stride) in enumerate(stages):
         x = blocks.residual(x, filters, blocks.same, stride, norm, activation, f"stage{i}")
     if hidden:
@@ -65,7 +71,7 @@ def residual_encoder(
     parameters = keras.layers.Dense(
         2 * latent_dim, kernel_initializer=small, dtype="float32", name="posterior"
     )
-    return keras.Model(image, parameters(pools[pool](x)), name="encoder")
+    return keras.Model(inputs, parameters(pools[pool](x)), name="encoder")
 
 
 def residual_decoder(
@@ -79,6 +85,7 @@ def residual_decoder(
     upsample: str = "nearest",
     norm: str = "batch",
     activation: str = "relu",
+    classes: int = 0,
 ) -> keras.Model:
     """Latents [B, L] -> the distribution that `head` emits over images [B, H, W, C].
 
@@ -95,12 +102,17 @@ def residual_decoder(
         (the authors'): by the first of them, and z is projected by a transposed convolution too.
       norm: one of `NORMALIZATIONS`.
       activation: any Keras activation.
+      classes: K of a network for [latents, one-hot labels [B, K]], which are projected together.
+        0: no labels.
     """
     sizes = _sizes(image_shape, stages)
     low = sizes[-1]
-    latent = keras.Input((latent_dim,), name="latent")
+    inputs = joined = keras.Input((latent_dim,), name="latent")
+    if classes:
+        inputs = [joined, keras.Input((classes,), name="label")]
+        joined = keras.layers.concatenate(inputs)
     first = project or hidden
-    x = blocks.project(latent, low, first, upsample)
+    x = blocks.project(joined, low, first, upsample)
     if first != hidden:
         x = blocks.conv(x, hidden, 1, 1, "hidden", norm)
     x = keras.layers.Activation(activation)(blocks.normalize(x, norm, "project_norm"))
@@ -113,4 +125,4 @@ def residual_decoder(
             x = blocks.residual(x, filters, blocks.enlarge(sizes[i], stride, upsample), 1, *shared)
     if final:
         x = keras.layers.Activation(activation)(blocks.conv(x, final, 3, 1, "final"))
-    return keras.Model(latent, head(x), name="decoder")
+    return keras.Model(inputs, head(x), name="decoder")

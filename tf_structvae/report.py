@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from matplotlib.figure import Figure
 
-from tf_structvae import figures, plots, scores
+from tf_structvae import class_labels, figures, plots, scores
 from tf_structvae.evaluation import heldout
 from tf_structvae.training import Experiment
 
 _COLUMNS = 8
+_CLASSES = 40  # rows that a picture can hold
 NO_PIXEL_NOISE = "Samples are drawn as eq. 3 with omega_d = 0 (no pixel noise)."
 
 
@@ -24,9 +26,10 @@ def describe(experiment: Experiment) -> str:
 
 
 def prior_distribution(experiment: Experiment, count: int, seed: int):
-    """p(x | z) for `count` draws of z from the prior."""
+    """p(x | z) for `count` draws of z from the prior; of a conditional model, of labels, too."""
     z = np.random.default_rng(seed).standard_normal([count, experiment.model.latent_dim])
-    return experiment.exact_model.decode(tf.constant(z, tf.float32))
+    labels = experiment.draw_labels(count, seed)
+    return experiment.exact_model.decode(tf.constant(z, tf.float32), *labels)
 
 
 def parse_pixel(words: Sequence[str] | None, image_shape) -> tuple[int, int]:
@@ -49,6 +52,8 @@ def parse_pixel(words: Sequence[str] | None, image_shape) -> tuple[int, int]:
 def write_pictures(experiment: Experiment, pixel: tuple[int, int]) -> list[Path]:
     """The sheet of Fig. 2 for test images and for the prior, as PNG files in workdir/pictures.
 
+    Of a conditional model also samples of each class.
+
     Args:
       experiment: a trained one.
       pixel: (row, column) of the pixel whose covariances are drawn.
@@ -56,12 +61,13 @@ def write_pictures(experiment: Experiment, pixel: tuple[int, int]) -> list[Path]
     directory = experiment.workdir / "pictures"
     directory.mkdir(parents=True, exist_ok=True)
     shape = experiment.source.image_shape
-    images = next(iter(experiment.evaluation_images("test")))[:_COLUMNS]
+    batch = next(iter(experiment.evaluation_batches("test")))
+    images, *labels = (tensor[:_COLUMNS] for tensor in class_labels.split(batch))
     structured = experiment.config.model.likelihood == "low_rank"
     note = f"Covariance to pixel {pixel}. " + (NO_PIXEL_NOISE if structured else "")
     rows = [
         figures.Row("data", images.numpy()),
-        *figures.observation_rows(experiment.exact_model(images), shape, pixel),
+        *figures.observation_rows(experiment.exact_model(images, *labels), shape, pixel),
     ]
     prior = prior_distribution(experiment, _COLUMNS, seed=1)
     for i in range(3):
@@ -78,7 +84,32 @@ def write_pictures(experiment: Experiment, pixel: tuple[int, int]) -> list[Path]
             prior_panels([experiment], 48), 8, "Means and samples at latents from the prior"
         ),
     }
+    if experiment.class_names:
+        sheets["classes"] = class_sheet(experiment)
     return [_save(figure, directory / f"{name}.png") for name, figure in sheets.items()]
+
+
+def class_sheet(experiment: Experiment, columns: int = 10, seed: int = 4) -> Figure:
+    """Samples given each label, a row a class; the pictures of a column share z and omega_p.
+
+    Args:
+      experiment: of a conditional model.
+      columns: how many draws of z and noise.
+      seed: of these.
+    """
+    model, names = experiment.exact_model, experiment.class_names
+    rng = np.random.default_rng(seed)
+    z = tf.constant(rng.standard_normal([columns, model.latent_dim]), tf.float32)
+    rows = []
+    for k, name in enumerate(names[:_CLASSES]):
+        p = model.decode(z, tf.fill([columns], k))
+        sample = figures.sample_picture(p, seed)  # of the same noise each time
+        rows.append(figures.Row(name, figures.to_images(sample, model.image_shape)))
+    note = "A column has the same z and the same noise in all rows."
+    if len(names) > len(rows):
+        note += f" The first {len(rows)} of {len(names)} classes."
+    title = f"Samples given {experiment.config.data.label}. {describe(experiment)}"
+    return figures.sheet(rows, title, note)
 
 
 def prior_panels(experiments: Sequence[Experiment], count: int) -> list[tuple[str, np.ndarray]]:

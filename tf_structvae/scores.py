@@ -10,8 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tf_structvae import figures
-from tf_structvae.datasets import pipeline
+from tf_structvae import class_labels, figures
 from tf_structvae.evaluation import frechet_scores, generation, heldout
 from tf_structvae.evaluation.calibration import Calibration
 from tf_structvae.evaluation.estimate import Estimate
@@ -33,7 +32,7 @@ class Scores(NamedTuple):
 def score(experiment: Experiment) -> Scores:
     """Held-out scores on the test split, and how samples from the prior compare with it."""
     model = experiment.exact_model
-    estimates, calibration = heldout.held_out(model, experiment.evaluation_images("test"))
+    estimates, calibration = heldout.held_out(model, experiment.evaluation_batches("test"))
     data = BlockVariance.of_batches(experiment.evaluation_images("test"))
     samples, outside = BlockVariance(), []
     for images in prior_batches(experiment, data.seen, "samples"):
@@ -94,6 +93,9 @@ def prior_distributions(
 ) -> Iterator[tuple]:
     """(number of the first, p(x | z) of a batch) of `count` draws of z.
 
+    Of a conditional model the labels are drawn as often as the training data have them, or are
+    those of the training images.
+
     Args:
       experiment: a trained one.
       count: how many.
@@ -109,9 +111,11 @@ def prior_distributions(
     model, size = experiment.exact_model, experiment.config.evaluation.batch_size
     rng = np.random.default_rng(seed)
     if latents == "prior":
+        labels = experiment.draw_labels(count, seed)
         for start in range(0, count, size):
             z = rng.standard_normal([min(size, count - start), model.latent_dim])
-            yield start, model.decode(tf.constant(z, tf.float32))
+            own = (of_all[start : start + size] for of_all in labels)
+            yield start, model.decode(tf.constant(z, tf.float32), *own)
         return
     if count > experiment.source.count:
         raise ValueError(
@@ -119,10 +123,11 @@ def prior_distributions(
             f"are drawn, got {count}."
         )
     start = 0
-    for images in pipeline.evaluation_batches(experiment.source.take(count), size):
-        q = model.encode(images)
+    for batch in experiment.batches(experiment.source.take(count)):
+        images, *labels = class_labels.split(batch)
+        q = model.encode(images, *labels)
         z = q.mean() + q.stddev() * rng.standard_normal(q.mean().shape).astype(np.float32)
-        yield start, model.decode(z)
+        yield start, model.decode(z, *labels)
         start += len(images)
 
 

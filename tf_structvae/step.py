@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tf_structvae import accumulation, objective, replicas
+from tf_structvae import accumulation, class_labels, objective, replicas
 from tf_structvae.accumulation import Batch
 
 if TYPE_CHECKING:
@@ -44,20 +44,29 @@ class Step:
     Args:
       model: whose networks and constraints are used.
       images: [B, H, W, C]; B differs from replica to replica, and may be 0 if there are several.
+      labels: [B] of a conditional model, else None.
       seed: of the noise of z, two integers.
       training: whether layers behave as in training.
       pretraining: whether the loss is that of the mean alone.
     """
 
-    def __init__(self, model: StructuredVAE, images, seed, training: bool, pretraining: tf.Tensor):
+    def __init__(
+        self,
+        model: StructuredVAE,
+        images,
+        labels,
+        seed,
+        training: bool,
+        pretraining: tf.Tensor,
+    ):
         self.model = model
         self.training = training
         self.pretraining = pretraining
-        self.batch = self._batch(images, seed)
+        self.batch = self._batch(images, labels, seed)
         self.count = replicas.global_sum(tf.cast(tf.shape(images)[0], tf.float32))
         self.active = objective.active(model.constraints, pretraining)
 
-    def _batch(self, images, seed) -> Batch:
+    def _batch(self, images, labels, seed) -> Batch:
         count = tf.shape(images)[0]
         noise = replicas.noise_of_global_batch(
             self.model.samples, count, self.model.latent_dim, seed
@@ -69,11 +78,13 @@ class Step:
             images = tf.pad(images, [[0, spare], [0, 0], [0, 0], [0, 0]])
             noise = tf.pad(noise, [[0, 0], [0, spare], [0, 0]])
             weights = tf.pad(weights, [[0, spare]])
-        return Batch(images, tf.transpose(noise, [1, 0, 2]), weights)
+            labels = None if labels is None else tf.pad(labels, [[0, spare]])
+        return Batch(images, tf.transpose(noise, [1, 0, 2]), weights, labels)
 
     def _posterior(self, batch: Batch):
         """q(z | x), and its KL divergence to the prior, [B]."""
-        posterior = self.model.encode(batch.images, self.training)
+        given = class_labels.given(batch.labels)
+        posterior = self.model.encode(batch.images, *given, training=self.training)
         prior = tfd.MultivariateNormalDiag(tf.zeros([self.model.latent_dim]))
         return posterior, posterior.kl_divergence(prior)
 
@@ -82,7 +93,8 @@ class Step:
         posterior, kl = self._posterior(batch)
         noise = tf.transpose(batch.noise, [1, 0, 2])
         latents = posterior.loc + posterior.stddev() * noise
-        return kl, self.model.observe(batch.images, latents, self.training)
+        given = class_labels.given(batch.labels)
+        return kl, self.model.observe(batch.images, latents, *given, training=self.training)
 
     def _coefficients(self, constrained: Values) -> Values:
         """The coefficient of each constraint, from sums over this replica's images."""

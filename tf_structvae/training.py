@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 
@@ -44,9 +45,10 @@ class Experiment:
         keras.config.set_dtype_policy(config.train.precision)
         with cluster.chief_first(self.strategy):
             self.source = self._source("train")
+        self.class_names = self.source.info.class_names(config.data.label)
         keras.utils.set_random_seed(config.seed)  # after TFDS, which draws names from `random`
         with self.strategy.scope():
-            self.model = build_model(config, self.source.image_shape)
+            self.model = build_model(config, self.source.image_shape, len(self.class_names))
             self.model.compile(build_optimizer(config), jit_compile=config.train.jit)
             self.model.optimizer.build(self.model.trainable_variables)
         self.checkpoints = Checkpoints(
@@ -83,6 +85,9 @@ class Experiment:
             f"images {self.source.image_shape}, {self.source.count:,} for training",
             f"{t.steps} steps of batch {t.batch_size}, starting at step {self.step}",
         ]
+        if self.class_names:
+            shown = ", ".join(self.class_names[:12]) + (", ..." if self.model.classes > 12 else "")
+            lines.append(f"given {c.data.label}, {self.model.classes} classes: {shown}")
         lines += [f"{k.name}: target {k.target:g} nats, {k.kind}" for k in self.model.constraints]
         return "\n".join(lines)
 
@@ -106,7 +111,7 @@ class Experiment:
             return self.model
         config = self.config.copy_and_resolve_references()
         config.model.likelihood = "low_rank"
-        exact = build_model(config, self.source.image_shape)
+        exact = build_model(config, self.source.image_shape, self.model.classes)
         exact.set_weights(self.model.get_weights())
         return exact
 
@@ -120,14 +125,45 @@ class Experiment:
         """How many steps the model has been trained."""
         return int(self.model.steps.numpy())
 
-    def evaluation_images(self, split: str, shard: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
-        """Batches of the first `config.evaluation.images` images of a split."""
+    def evaluation_images(self, split: str) -> tf.data.Dataset:
+        """Batches of the first `config.evaluation.images` images of a split, without labels."""
         e = self.config.evaluation
-        source = self._source(split).take(e.images)
-        return pipeline.evaluation_batches(source, e.batch_size, shard)
+        return pipeline.evaluation_batches(self._source(split).take(e.images), e.batch_size)
 
-    def training_images(self, shard: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
-        """Batches from the present step to the last."""
+    def evaluation_batches(self, split: str, shard: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
+        """As `evaluation_images`, but what the model takes: of a conditional (images, labels)."""
+        return self.batches(self._source(split).take(self.config.evaluation.images), shard)
+
+    def batches(self, source: datasets.Source, shard: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
+        """One ordered pass over a source, as the model takes it."""
+        c = self.config
+        return pipeline.evaluation_batches(
+            source, c.evaluation.batch_size, shard, label=c.data.label
+        )
+
+    @functools.cached_property
+    def label_frequencies(self) -> np.ndarray:
+        """The share of each class among the training images, [K]."""
+        found = pipeline.labels(self.source, self.config.data.label)
+        counts = np.bincount(found, minlength=self.model.classes)
+        return counts / counts.sum()
+
+    def draw_labels(self, count: int, seed: int) -> tuple[tf.Tensor, ...]:
+        """Labels [count] as frequent as in the training data, the last argument of `decode`.
+
+        A draw from the prior of a conditional model is one of z ~ N(0, I) and of y from the data.
+
+        Returns:
+          (labels,), the same for the same seed and the first ones of more; () without labels.
+        """
+        if not self.class_names:
+            return ()
+        rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(2,)))
+        found = rng.choice(self.model.classes, count, p=self.label_frequencies)
+        return (tf.constant(found, tf.int32),)
+
+    def training_batches(self, shard: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
+        """Batches, as the model takes them, from the present step to the last."""
         t, d = self.config.train, self.config.data
         return pipeline.training_batches(
             self.source,
@@ -137,6 +173,7 @@ class Experiment:
             start_step=self.step,
             augment=augment.chain(d.flip, d.shift),
             shard=shard,
+            label=d.label,
         )
 
     def start(self, resume: bool = False, allow_changes: bool = False) -> None:
@@ -180,7 +217,7 @@ class Experiment:
     def _fit(self, epochs: int, epoch_steps: int) -> dict[str, float]:
         """Trains from the present step to the end of epoch number `epochs`."""
         t, e = self.config.train, self.config.evaluation
-        validation = self.evaluation_images("validation")
+        validation = self.evaluation_batches("validation")
         used: list[keras.callbacks.Callback] = [callbacks.StopOnNonFinite(self._batch)]
         if self.is_chief:
             used += [
@@ -191,12 +228,12 @@ class Experiment:
                 callbacks.SaveCheckpoint(self.checkpoints),
             ]
         history = self.model.fit(
-            cluster.distribute(self.strategy, self.training_images),
+            cluster.distribute(self.strategy, self.training_batches),
             initial_epoch=self.step // t.epoch_steps,
             epochs=epochs,
             steps_per_epoch=epoch_steps,
             validation_data=cluster.distribute(
-                self.strategy, lambda shard: self.evaluation_images("validation", shard)
+                self.strategy, lambda shard: self.evaluation_batches("validation", shard)
             ),
             callbacks=used,
             shuffle=False,  # the batches are

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tf_structvae import accumulation, objective, replicas
+from tf_structvae import accumulation, class_labels, objective, replicas
 from tf_structvae.constraints import Constraint
 from tf_structvae.inference import Slices, before
 from tf_structvae.objective import Observation
@@ -39,6 +39,15 @@ class StructuredVAE(keras.Model):
     vae.compile(keras.optimizers.Adam(1e-3))
     vae.fit(images)  # a tf.data.Dataset of float images [B, H, W, C] in [0, 1]
     ```
+
+    With `classes` it is conditional: p(x | z, y), q(z | x, y), prior N(0, I). Both networks take
+    one-hot labels as a second input, and whatever takes images or latents takes labels, too:
+
+    ```python
+    vae = StructuredVAE(encoder, decoder, classes=10)
+    vae.fit(batches)  # of (images [B, H, W, C], labels int [B])
+    vae.decode(latents, labels)
+    ```
     """
 
     def __init__(
@@ -52,13 +61,15 @@ class StructuredVAE(keras.Model):
         mixing_rate: float | keras.optimizers.schedules.LearningRateSchedule = 0.02,
         seed: int = 0,
         accumulate: int = 1,
+        classes: int = 0,
         **kwargs,
     ):
         """
         Args:
-          encoder: images [B, H, W, C] -> [B, 2 L]: mean and log-variance of q(z | x).
+          encoder: images [B, H, W, C] -> [B, 2 L]: mean and log-variance of q(z | x). With classes
+            it takes [images, one-hot labels [B, K]].
           decoder: latents [B, L] -> a distribution with batch [B] and event [H * W * C], as a head
-            of `tf_structvae.layers` emits.
+            of `tf_structvae.layers` emits. With classes it takes [latents, one-hot labels [B, K]].
           constraints: at most one for each quantity.
           samples: M, the number of samples of z for each image.
           pretrain_steps: for so many steps only the mean is trained, under an independent normal
@@ -73,12 +84,15 @@ class StructuredVAE(keras.Model):
             for layers that draw random numbers, such as dropout. A constraint with damping costs
             one more forward pass, since its coefficient depends on the mean over all parts; only of
             the encoder if it is on "kl".
+          classes: K, of a conditional model, whose labels are integers [B] from 0 to K - 1; 0: no
+            labels.
 
         Raises:
           ValueError: an unknown or doubled constraint, shapes that do not fit, or parts with batch
             normalisation across replicas.
         """
         super().__init__(**kwargs)
+        class_labels.check_networks(encoder, decoder, classes)
         if encoder.output_shape[-1] % 2:
             raise ValueError(
                 "encoder must emit means and log-variances [B, 2 L], an even number; it emits "
@@ -107,7 +121,9 @@ class StructuredVAE(keras.Model):
         self.mixing_rate = mixing_rate
         self.seed = seed
         self.accumulate = accumulate
-        self.image_shape = tuple(encoder.input_shape[1:])
+        self.classes = classes
+        shape = encoder.input_shape[0] if classes else encoder.input_shape
+        self.image_shape = tuple(shape[1:])
         self.latent_dim = encoder.output_shape[-1] // 2
         # not the optimiser's count, which leaves out the steps that a loss scale skips
         self.steps = self.add_weight(
@@ -141,22 +157,54 @@ class StructuredVAE(keras.Model):
 
     # --- The model ----------------------------------------------------------------------------
 
-    def encode(self, images, training: bool = False) -> tfp.distributions.Distribution:
-        """q(z | x): a diagonal normal with batch [B] and event [L]."""
+    def _inputs(self, x, labels):
+        """What a network takes: images or latents [B, ...], and one-hot labels of a conditional."""
+        if not self.classes:
+            class_labels.refuse(labels)
+            return x
+        x = tf.convert_to_tensor(x)
+        return [x, class_labels.one_hot(labels, self.classes, x.shape[0])]
+
+    def encode(self, images, labels=None, training: bool = False) -> tfp.distributions.Distribution:
+        """q(z | x), of a conditional model q(z | x, y): a diagonal normal, batch [B], event [L].
+
+        Args:
+          images: [B, H, W, C].
+          labels: integers [B] of a conditional model, None of any other.
+          training: whether layers behave as in training.
+
+        Raises:
+          ValueError: labels that are missing, not as above or, without classes, there.
+        """
+        inputs = self._inputs(images, labels)
         in_slices = tf.executing_eagerly() and not training
-        emitted = self._encode(images) if in_slices else self.encoder(images, training=training)
+        emitted = self._encode(inputs) if in_slices else self.encoder(inputs, training=training)
         mean, log_variance = tf.split(emitted, 2, axis=-1)
         return tfd.MultivariateNormalDiag(mean, tf.exp(0.5 * tf.maximum(log_variance, -20.0)))
 
-    def decode(self, latents, training: bool = False) -> tfp.distributions.Distribution:
-        """p(x | z): a distribution with batch [B] and event [H * W * C]."""
-        if self._features is not None and tf.executing_eagerly() and not training:
-            return self.head(self._features(latents))
-        return self.decoder(latents, training=training)
+    def decode(
+        self, latents, labels=None, training: bool = False
+    ) -> tfp.distributions.Distribution:
+        """p(x | z), of a conditional model p(x | z, y): batch [B], event [H * W * C].
 
-    def call(self, images, training: bool = False):
-        """p(x | z) at the mean of q(z | x)."""
-        return self.decode(self.encode(images, training).mean(), training)
+        Args:
+          latents: [B, L].
+          labels: see `encode`.
+          training: see `encode`.
+
+        Raises:
+          ValueError: see `encode`.
+        """
+        inputs = self._inputs(latents, labels)
+        if self._features is not None and tf.executing_eagerly() and not training:
+            return self.head(self._features(inputs))
+        return self.decoder(inputs, training=training)
+
+    def call(self, images, labels=None, training: bool = False):
+        """p(x | z) at the mean of q(z | x); of a conditional model with labels, see `encode`."""
+        given = class_labels.given(labels)
+        q = self.encode(images, *given, training=training)
+        return self.decode(q.mean(), *given, training=training)
 
     @property
     def head(self):
@@ -168,10 +216,11 @@ class StructuredVAE(keras.Model):
 
     # --- Training -----------------------------------------------------------------------------
 
-    def observe(self, images, latents, training: bool = False) -> Observation:
-        """Scores images [B, H, W, C] under p(x | z) at latents [M, B, L]."""
+    def observe(self, images, latents, labels=None, training: bool = False) -> Observation:
+        """Scores images [B, H, W, C] (with labels [B]) under p(x | z) at latents [M, B, L]."""
         samples, batch = tf.shape(latents)[0], tf.shape(images)[0]
-        p = self.decode(tf.reshape(latents, [-1, self.latent_dim]), training)
+        given = [tf.tile(y, [samples]) for y in class_labels.given(labels)]
+        p = self.decode(tf.reshape(latents, [-1, self.latent_dim]), *given, training=training)
         x = tf.tile(tf.reshape(images, [batch, p.event_shape[0]]), [samples, 1])
         return objective.observe(p, x, samples, self.measure)
 
@@ -187,11 +236,15 @@ class StructuredVAE(keras.Model):
         """
         return {}
 
+    def _unpack(self, data):
+        """Images and labels of a batch."""
+        x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
+        return class_labels.of_data(x, y, self.classes)
+
     def train_step(self, data):
-        images = keras.utils.unpack_x_y_sample_weight(data)[0]
         number = tf.convert_to_tensor(self.steps)
         pretraining = number < self.pretrain_steps
-        step = Step(self, images, tf.stack([self.seed, number]), True, pretraining)
+        step = Step(self, *self._unpack(data), tf.stack([self.seed, number]), True, pretraining)
         updates: accumulation.Updates = []
         if self.accumulate == 1:
             means, gradients = step.gradients()
@@ -211,10 +264,10 @@ class StructuredVAE(keras.Model):
         return self._logs()
 
     def test_step(self, data):
-        images = keras.utils.unpack_x_y_sample_weight(data)[0]
         # The number of images seen so far seeds the noise, so every evaluation draws the same.
         seen = tf.cast(self._means["kl"].count, tf.int32)
-        step = Step(self, images, tf.stack([self.seed + 1, seen]), False, tf.constant(False))
+        seed = tf.stack([self.seed + 1, seen])
+        step = Step(self, *self._unpack(data), seed, False, tf.constant(False))
         self._log(step.means().logged, step.count)
         return self._logs()
 
@@ -225,7 +278,8 @@ class StructuredVAE(keras.Model):
 
     def predict_step(self, data):
         """The means of p(x | z) at the mean of q(z | x), [B, H * W * C]."""
-        return self(keras.utils.unpack_x_y_sample_weight(data)[0]).mean()
+        images, labels = self._unpack(data)
+        return self(images, *class_labels.given(labels)).mean()
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         # Keras adds up the replicas' batches here to learn their shape, which fails where they
@@ -258,6 +312,7 @@ class StructuredVAE(keras.Model):
             "mixing_rate": serialize(self.mixing_rate),
             "seed": self.seed,
             "accumulate": self.accumulate,
+            "classes": self.classes,
         }
 
     @classmethod

@@ -8,6 +8,8 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
+from tf_structvae import config as config_lib
+
 
 def check(
     workdir: str | Path, config: ConfigDict, resume: bool = False, allow_changes: bool = False
@@ -32,7 +34,9 @@ def check(
             "--workdir."
         )
     if saved.exists() and resume and not allow_changes:
-        changes = differences(json.loads(saved.read_text()), _as_json(config))
+        before = config_lib.default()
+        before.update(json.loads(saved.read_text()))  # a run may be older than some fields
+        changes = differences(_as_json(before), _as_json(config))
         if changes:
             lines = [f"  {k}: {a!r} -> {b!r}" for k, a, b in changes]
             advice = "give --allow_changes to go on all the same."

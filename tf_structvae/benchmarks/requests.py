@@ -29,6 +29,8 @@ def inputs(signature: Signature, rows: int, seed: int = 0) -> dict[str, np.ndarr
 
 
 def _values(name, shape, spec, rng) -> np.ndarray:
+    if name == "labels":
+        return np.zeros(shape, spec.dtype.as_numpy_dtype)  # a class of any conditional model
     if spec.dtype != tf.float32:
         return rng.integers(0, 5, shape).astype(spec.dtype.as_numpy_dtype)  # seeds, pixels
     if name == "mask":

@@ -52,6 +52,7 @@ def load(
     augment=None,
     shard: tuple[int, int] = (0, 1),
     attributes: bool = False,
+    label: str = "",
     **options: Any,
 ):
     """A `tf.data.Dataset` of float32 images [B, H, W, C] in [0, 1].
@@ -72,6 +73,7 @@ def load(
         images.
       shard: (index, count) of the worker that gets its part of each batch.
       attributes: deliver dicts with "image", "label" and what else each image carries.
+      label: a class attribute; deliver (images, its int32 values [B]), for conditional models.
       **options: further fields of `Spec`: variant, data_dir, manual_dir, fit, channels, strict,
         limit, nifti.
 
@@ -82,10 +84,18 @@ def load(
     from tf_structvae.datasets import pipeline
 
     source = prepare(Spec(name, image_size=image_size, **options), split)
+    source.info.class_names(label)
     if split != "train":
-        return pipeline.evaluation_batches(source, batch_size, shard, attributes)
+        return pipeline.evaluation_batches(source, batch_size, shard, attributes, label)
     chain = changes.chain(flip, shift, augment)
     steps = source.count // batch_size if steps is None else steps
     return pipeline.training_batches(
-        source, batch_size, steps, seed, augment=chain, shard=shard, attributes=attributes
+        source,
+        batch_size,
+        steps,
+        seed,
+        augment=chain,
+        shard=shard,
+        attributes=attributes,
+        label=label,
     )

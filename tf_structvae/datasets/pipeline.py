@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from tf_structvae.datasets.source import Source
@@ -36,10 +37,11 @@ def shuffle_buffer(source: Source) -> int:
     return max(1, min(source.count, SHUFFLE_BUFFER, fitting))
 
 
-def _fields(source: Source, attributes: bool) -> tf.data.Dataset:
-    """Examples with their image, and attributes of one shape if wanted."""
+def _fields(source: Source, attributes: bool, label: str) -> tf.data.Dataset:
+    """Examples with their image, and the label or attributes of one shape if wanted."""
     if not attributes:
-        return source.examples.map(lambda e: {"image": e["image"]})
+        wanted = ["image", label] if label else ["image"]
+        return source.examples.map(lambda e: {name: e[name] for name in wanted})
     spec = source.examples.element_spec
     kept = [
         name
@@ -83,13 +85,22 @@ def _check_shard(shard: tuple[int, int]) -> None:
         raise ValueError(f"shard must be (index, count) with 0 <= index < count, got {shard}.")
 
 
-def _finish(batch: dict, attributes: bool):
-    image = tf.cast(batch.pop("image"), tf.float32) / 255.0
-    return {"image": image, **batch} if attributes else image
+def _finish(batch: dict) -> dict:
+    return {**batch, "image": tf.cast(batch["image"], tf.float32) / 255.0}
+
+
+def _delivered(batch: dict, attributes: bool, label: str):
+    if attributes:
+        return batch
+    return (batch["image"], tf.cast(batch[label], tf.int32)) if label else batch["image"]
 
 
 def evaluation_batches(
-    source: Source, batch_size: int, shard: tuple[int, int] = (0, 1), attributes: bool = False
+    source: Source,
+    batch_size: int,
+    shard: tuple[int, int] = (0, 1),
+    attributes: bool = False,
+    label: str = "",
 ) -> tf.data.Dataset:
     """One ordered pass, the last batch possibly smaller; nothing is augmented.
 
@@ -98,12 +109,13 @@ def evaluation_batches(
       batch_size: images in a batch, over all shards.
       shard: (index, count) of the worker that gets its part of each batch.
       attributes: deliver dicts with "image" and the attributes; else images alone.
+      label: an attribute; deliver (images, its int32 values [B]).
     """
     _check_shard(shard)
     decode = _decode_batch(source)
-    batches = _fields(source, attributes).batch(batch_size)
+    batches = _fields(source, attributes, label).batch(batch_size)
     return batches.map(
-        lambda b: _finish(decode(part(b, shard)), attributes),
+        lambda b: _delivered(_finish(decode(part(b, shard))), attributes, label),
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
     ).prefetch(tf.data.AUTOTUNE)
@@ -142,6 +154,7 @@ def training_batches(
     augment: Augment | None = None,
     shard: tuple[int, int] = (0, 1),
     attributes: bool = False,
+    label: str = "",
 ) -> tf.data.Dataset:
     """Shuffled batches whose content at a step depends on the seed and the step alone.
 
@@ -155,6 +168,7 @@ def training_batches(
         shape; see `augment`. A seed is that of one showing of one image.
       shard: (index, count) of the worker that gets its part of each batch.
       attributes: deliver dicts with "image" and the attributes; else images alone.
+      label: an attribute; deliver (images, its int32 values [B]).
 
     Raises:
       ValueError: fewer examples than batch_size, or an impossible shard.
@@ -164,7 +178,7 @@ def training_batches(
         raise ValueError(
             f"batch_size {batch_size} must be from 1 to the {source.count} training examples."
         )
-    stream, decode = _fields(source, attributes), _decode_batch(source)
+    stream, decode = _fields(source, attributes, label), _decode_batch(source)
     if is_cached(source):
         one = _decode_one(source)
         stream = stream.map(one, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True).cache()
@@ -176,12 +190,12 @@ def training_batches(
     ).skip(start_step % steps_per_pass)
 
     def prepare(places, batch):
-        batch = _finish(decode(part(batch, shard)), attributes=True)
+        batch = _finish(decode(part(batch, shard)))
         if augment is not None:
             own = part(places, shard)
             seeds = tf.stack([tf.fill(tf.shape(own), tf.cast(seed, tf.int64)), own], axis=-1)
             batch["image"] = augment(batch["image"], seeds)
-        return batch if attributes else batch["image"]
+        return _delivered(batch, attributes, label)
 
     count = max(steps - start_step, 0)
     batches = batches.take(count).map(
@@ -189,3 +203,9 @@ def training_batches(
     )
     # flat_map does not tell how many there are
     return batches.apply(tf.data.experimental.assert_cardinality(count)).prefetch(tf.data.AUTOTUNE)
+
+
+def labels(source: Source, label: str) -> np.ndarray:
+    """The values of an attribute of all examples, in their order, int64 [count]."""
+    values = source.examples.map(lambda e: tf.cast(e[label], tf.int64)).batch(1000)
+    return np.concatenate([*values.as_numpy_iterator()])

@@ -90,6 +90,11 @@ def _info(opened: registry.Opened, builder: Any, spec: Spec) -> Info:
         directory=str(builder.data_dir),
         prepared=prepared,
         bytes=about.dataset_size or 0 if prepared else 0,
+        classes={
+            k: tuple(f.names)
+            for k, f in about.features.items()
+            if isinstance(f, tfds.features.ClassLabel) and f.num_classes
+        },
     )
 
 

@@ -28,6 +28,7 @@ class Info:
       directory: where its records are, or will be.
       prepared: whether they are there.
       bytes: their size; 0 where they are still to be made.
+      classes: those of the attributes that are one of several classes, with the names of these.
     """
 
     name: str
@@ -42,6 +43,21 @@ class Info:
     directory: str
     prepared: bool
     bytes: int
+    classes: dict[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+
+    def class_names(self, attribute: str) -> tuple[str, ...]:
+        """What the labels of an attribute, 0 to K - 1, mean; () of "", which stands for no labels.
+
+        Raises:
+          ValueError: no such attribute, or one that is no class.
+        """
+        if attribute and attribute not in self.classes:
+            names = ", ".join(self.classes) or "none; it has no labels"
+            raise ValueError(
+                f"label (config.data.label) must be '' or a class attribute of {self.name}, "
+                f"got {attribute!r}; there are: {names}."
+            )
+        return self.classes[attribute] if attribute else ()
 
     def __str__(self) -> str:
         counts = ", ".join(f"{k} {v:,}" for k, v in self.splits.items()) or "known once prepared"

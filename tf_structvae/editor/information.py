@@ -11,7 +11,7 @@ NEEDED = ("sample", "decode")  # without these there is no picture
 def describe(
     name: str, version: str, metadata: Mapping[str, Any], card: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """Name, sizes, signatures and card, as JSON.
+    """Name, sizes, signatures, names of the classes (none: unconditional) and card, as JSON.
 
     Args:
       name: of the model.
@@ -32,6 +32,12 @@ def describe(
             f"model {name} makes arrays of shape {image_shape}; the editor shows pictures of "
             "height, width and 1 (grey) or 3 (red, green, blue) channels."
         )
+    classes = list((card or {}).get("classes") or [])
+    if "labels" in metadata["decode"]["inputs"] and not classes:
+        raise ValueError(
+            f"model {name} takes labels, and the editor knows their classes from model_card.json "
+            "alone, which this server does not give: use bin/serve, or bin/edit --model."
+        )
     rank = 0
     if "components" in metadata:
         rank = _sizes(metadata["components"]["outputs"], "stddevs")[0]
@@ -41,6 +47,7 @@ def describe(
         "image_shape": image_shape,
         "latent_dim": latents[0],
         "rank": rank,
+        "classes": classes,
         "signatures": sorted(metadata),
         "card": card,
     }

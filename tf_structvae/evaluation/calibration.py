@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from tf_structvae import class_labels
 from tf_structvae.distributions import LowRankMultivariateNormal
 from tf_structvae.evaluation.estimate import Estimate
 
@@ -136,13 +137,14 @@ def calibration(model, batches, seed: int = 0) -> Calibration:
 
     Args:
       model: anything with `encode` (images -> q(z | x)) and `decode` (z -> p(x | z)).
-      batches: iterable.
+      batches: iterable; of (images, labels) for a conditional model.
       seed: of z.
     """
     meter = CalibrationMeter()
-    for i, images in enumerate(batches):
-        z = posterior_sample(model.encode(images), (seed, i))
-        meter.update(model.decode(z), tf.reshape(images, [tf.shape(images)[0], -1]))
+    for i, batch in enumerate(batches):
+        images, *labels = class_labels.split(batch)
+        z = posterior_sample(model.encode(images, *labels), (seed, i))
+        meter.update(model.decode(z, *labels), tf.reshape(images, [tf.shape(images)[0], -1]))
     return meter.result()
 
 

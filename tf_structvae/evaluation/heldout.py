@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 import tensorflow as tf
 
-from tf_structvae import figures
+from tf_structvae import class_labels, figures
 from tf_structvae.distributions import LowRankMultivariateNormal
 from tf_structvae.evaluation.calibration import Calibration, CalibrationMeter, posterior_sample
 from tf_structvae.evaluation.estimate import Estimate
@@ -57,6 +57,8 @@ def held_out(
 ) -> tuple[dict[str, Estimate], Calibration]:
     """Scores of a model over batches of images [B, H, W, C], and its calibration on them.
 
+    Of a conditional model, over batches of (images, labels [B]), given the labels.
+
     Returns:
       elbo, log_prob (one sample of z an image), kl, entropy and entropy_above_floor, in nats per
       image; elbo_bits and log_prob_bits (see `bits_per_dimension`); effective_rank, if there is a
@@ -65,11 +67,12 @@ def held_out(
     """
     values: dict[str, list[np.ndarray]] = {}
     meter = CalibrationMeter()
-    for i, images in enumerate(batches):
-        q = model.encode(images)
+    for i, batch_of_data in enumerate(batches):
+        images, *labels = class_labels.split(batch_of_data)
+        q = model.encode(images, *labels)
         z = posterior_sample(q, [seed, i])
         kl = q.kl_divergence(type(q)(tf.zeros_like(q.loc), tf.ones_like(q.loc)))
-        p = model.decode(z)
+        p = model.decode(z, *labels)
         flat = tf.reshape(images, [tf.shape(images)[0], -1])
         log_prob, entropy = p.log_prob(flat), p.entropy()
         floor = p.entropy_floor() if hasattr(p, "entropy_floor") else entropy

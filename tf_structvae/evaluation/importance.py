@@ -7,11 +7,14 @@ from collections.abc import Iterable
 import numpy as np
 import tensorflow as tf
 
+from tf_structvae import class_labels
 from tf_structvae.evaluation.estimate import Estimate
 from tf_structvae.evaluation.heldout import bits_per_dimension
 
 
-def log_weights(model, images, samples: int, seed: int = 0, first: int = 0) -> np.ndarray:
+def log_weights(
+    model, images, samples: int, seed: int = 0, first: int = 0, labels: tuple = ()
+) -> np.ndarray:
     """log p(x | z_k) + log p(z_k) - log q(z_k | x) at z_k ~ q(z | x), float64 [samples, B], nats.
 
     Only one z an image is decoded at a time. The noise of an image depends on the seed and on its
@@ -24,8 +27,9 @@ def log_weights(model, images, samples: int, seed: int = 0, first: int = 0) -> n
       samples: K.
       seed: of z.
       first: the number of the first image.
+      labels: (labels [B],) of a conditional model, which then stand behind each |.
     """
-    q = model.encode(images)
+    q = model.encode(images, *labels)
     flat = tf.reshape(images, [len(images), -1])
     loc, scale = np.asarray(q.loc, np.float64), np.asarray(q.stddev(), np.float64)
     noise = np.stack(
@@ -40,7 +44,9 @@ def log_weights(model, images, samples: int, seed: int = 0, first: int = 0) -> n
     standardized = (z - loc) / scale
     of_prior = -0.5 * np.sum(np.square(z, dtype=np.float64), -1)
     of_posterior = -0.5 * np.sum(standardized**2, -1) - np.sum(np.log(scale), -1)
-    of_images = np.stack([np.asarray(model.decode(row).log_prob(flat), np.float64) for row in z])
+    of_images = np.stack(
+        [np.asarray(model.decode(row, *labels).log_prob(flat), np.float64) for row in z]
+    )
     return of_images + of_prior - of_posterior
 
 
@@ -65,7 +71,7 @@ def log_likelihood(
 
     Args:
       model: see `log_weights`.
-      batches: of images [B, H, W, C].
+      batches: of images [B, H, W, C]; of (images, labels) for a conditional model.
       samples: of z, for each image.
       seed: of z.
 
@@ -80,8 +86,9 @@ def log_likelihood(
     if samples < 1:
         raise ValueError(f"samples must be at least 1, got {samples}.")
     bounds, gains, effective, seen, entries = [], [], [], 0, 1
-    for images in batches:
-        w = log_weights(model, images, samples, seed, seen)
+    for batch in batches:
+        images, *labels = class_labels.split(batch)
+        w = log_weights(model, images, samples, seed, seen, tuple(labels))
         bounds.append(log_mean_exp(w))
         gains.append(bounds[-1] - w.mean(0))
         effective.append(effective_samples(w))

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tf_structvae import datasets, scores
-from tf_structvae.datasets import pipeline
+from tf_structvae import class_labels, datasets, scores
 from tf_structvae.evaluation import generation, heldout, importance, reference
 from tf_structvae.evaluation.collection import (
     Settings,
@@ -134,8 +133,9 @@ class ModelScores:
         }
 
     def _batches(self, images: datasets.Source, label: str) -> Iterator:
-        size = self._experiment.config.evaluation.batch_size
-        return watched(pipeline.evaluation_batches(images, size), images.count, label)
+        """As the model takes them."""
+        batches = self._experiment.batches(images)
+        return watched(batches, images.count, label, lambda b: len(class_labels.split(b)[0]))
 
     def _held_out(self, images: datasets.Source) -> dict[str, Any]:
         estimates, calibration = heldout.held_out(
@@ -168,7 +168,8 @@ class ModelScores:
             batch = scores.draw(p, "samples", s.seed, start)
             samples.update(batch)
             outside.append(generation.saturation(batch))
-        data = BlockVariance.of_batches(self._batches(images, "spread of the data"))
+        batches = self._batches(images, "spread of the data")
+        data = BlockVariance.of_batches(class_labels.split(b)[0] for b in batches)
         found = {
             **shares.result(),
             "variance_ratio": generation.ratio(samples, data),

@@ -29,8 +29,8 @@ def export(
       directory: of all versions of this model, such as saved_models/avatars; its name is the
         model's.
       version: a new positive number; None is one more than the highest.
-      about: what the model cannot tell, {"training", "metrics", "data"}, for the card; that of a
-        run is `card.of_experiment`.
+      about: what the model cannot tell, {"training", "metrics", "data"} and, of a conditional
+        model, {"classes": K names}, for the card; that of a run is `card.of_experiment`.
       warm_up: whether to write warm-up requests; None: if tensorflow-serving-api is installed.
 
     Returns:
@@ -44,7 +44,7 @@ def export(
     """
     directory = Path(directory)
     version = writing.choose_version(directory, version)
-    known = card.check_about(about)
+    known = card.check_about(about, model.classes)
     if warm_up and not warmup.available():
         raise ImportError(warmup.MISSING)
     name, rank, found = directory.resolve().name, View.of(model).rank, signatures(model)

@@ -17,25 +17,34 @@ if TYPE_CHECKING:
 FILE = "model_card.json"
 FORMAT = 1
 _ABOUT = ("training", "metrics", "data")
+_CLASSES = "classes"  # the names of a conditional model's
 # where files are on the machine that trained
 _PLACES = (("data", "dir"), ("data", "manual_dir"), ("export_dir",))
 
 
-def check_about(about: Mapping[str, Any] | None) -> dict[str, Any]:
+def check_about(about: Mapping[str, Any] | None, classes: int = 0) -> dict[str, Any]:
     """The fields that only the trainer knows, None where it does not tell.
 
+    Args:
+      about: see `export`.
+      classes: K of a conditional model, whose classes are "0" to "K - 1" where nothing names them.
+
     Raises:
-      ValueError: another field, or one that is no JSON.
+      ValueError: another field, one that is no JSON, or other than K names.
     """
     given = dict(about or {})
-    unknown = sorted(set(given) - set(_ABOUT))
+    known = (*_ABOUT, _CLASSES) if classes else _ABOUT
+    unknown = sorted(set(given) - set(known))
     if unknown:
-        raise ValueError(f"about must have keys of {_ABOUT}, got {unknown}.")
+        raise ValueError(f"about must have keys of {known}, got {unknown}.")
+    names = list(given.pop(_CLASSES, None) or map(str, range(classes)))
+    if len(names) != classes or not all(isinstance(n, str) for n in names):
+        raise ValueError(f"about['classes'] must be {classes} names, got {names}.")
     try:
         json.dumps(given, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ValueError(f"about must be JSON: {error}.") from error
-    return {k: given.get(k) for k in _ABOUT}
+    return {**({_CLASSES: names} if classes else {}), **{k: given.get(k) for k in _ABOUT}}
 
 
 def card(
@@ -102,13 +111,15 @@ def _tensors(tensors: Mapping[str, dict]) -> str:
 
 
 def of_experiment(experiment: Experiment, checkpoint: str = "last") -> dict[str, Any]:
-    """Training, metrics and data of a run, the `about` of `export`.
+    """Training, metrics, data and names of the classes of a run, the `about` of `export`.
 
     Args:
       experiment: trained or loaded.
       checkpoint: which one it was loaded from. The scores of a run are those of "last".
     """
+    names = experiment.class_names
     return {
+        **({_CLASSES: list(names)} if names else {}),
         "training": {
             "config": _portable(json.loads(experiment.config.to_json())),
             "steps": experiment.step,

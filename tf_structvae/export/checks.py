@@ -61,6 +61,12 @@ def inside(name: str, pixel: tf.Tensor, height: int, width: int) -> tf.Tensor:
     return require(tf.reduce_all(within), message)
 
 
+def one_of_classes(name: str, labels: tf.Tensor, classes: int) -> tf.Tensor:
+    """An operation that fails unless all [B] are from 0 to classes - 1."""
+    known = (labels >= 0) & (labels < classes)
+    return require(tf.reduce_all(known), f"{name} must be from 0 to {classes - 1}")
+
+
 def finite_results(names: Iterable[str], results: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
     """The same results, which exist only where they are finite.
 

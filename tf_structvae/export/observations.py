@@ -16,7 +16,7 @@ IMPORTANCE_SAMPLES = 16
 
 def covariance_row(view: View, latents, pixel):
     """Covariance of every entry with the mean of one pixel's channels."""
-    p = view.model.decode(latents)
+    p = view.decode(latents)
     height, width, channels = view.shape
     number = pixel[:, 0] * width + pixel[:, 1]
     of_pixel = tf.one_hot(number, height * width) / channels
@@ -47,7 +47,7 @@ def condition_sample(view: View, seeds, latents, values, mask, noise_variance):
 
 
 def _conditional(view: View, latents, values, mask, noise_variance) -> LowRankMultivariateNormal:
-    p = view.model.decode(latents)
+    p = view.decode(latents)
     if not view.rank:
         scale = p.stddev()
         p = LowRankMultivariateNormal(p.mean(), 0.0 * scale[..., tf.newaxis], scale**2)
@@ -70,7 +70,7 @@ def log_prob(view: View, images, seeds):
         of_prior = -0.5 * tf.reduce_sum(z**2, axis=-1)
         standardized = -0.5 * tf.reduce_sum(((z - loc) / scale) ** 2, axis=-1)
         of_posterior = standardized - tf.reduce_sum(tf.math.log(scale), axis=-1)
-        of_images = tf.cast(view.model.decode(latents).log_prob(flat), tf.float64)
+        of_images = tf.cast(view.decode(latents).log_prob(flat), tf.float64)
         return of_images + of_prior - of_posterior
 
     # one z an image at a time, so that a batch takes the memory of its decoder once

@@ -12,7 +12,7 @@ def sample(view: View, seeds):
     """Draws from the prior; see `signatures`."""
     drawn = noise.normal_rows(seeds, view.latent_dim + (view.rank or view.size))
     latents, rest = drawn[:, : view.latent_dim], drawn[:, view.latent_dim :]
-    p = view.model.decode(latents)
+    p = view.decode(latents)
     images = p.sample_from_noise(rest) if view.rank else p.mean() + p.stddev() * rest
     return {
         "images": view.clipped(images),
@@ -24,14 +24,14 @@ def sample(view: View, seeds):
 
 def decode(view: View, latents):
     """p(x | z)."""
-    p = view.model.decode(latents)
+    p = view.decode(latents)
     return {"means": view.images(p.mean()), "variances": view.images(p.variance())}
 
 
 def encode(view: View, images):
     """q(z | x), and the noise of x at its mean."""
     latents, stddevs = view.encode(images)
-    p = view.model.decode(latents)
+    p = view.decode(latents)
     return {
         "latents": latents,
         "latent_stddevs": stddevs,
@@ -41,7 +41,7 @@ def encode(view: View, images):
 
 def reconstruct(view: View, images):
     """The picture at what `encode` finds."""
-    p = view.model.decode(view.encode(images)[0])
+    p = view.decode(view.encode(images)[0])
     mean = p.mean()
     found = p.sample_from_noise(view.factor_noise(p, images)) if view.rank else mean
     return {"images": view.clipped(found), "means": view.images(mean)}
@@ -49,13 +49,13 @@ def reconstruct(view: View, images):
 
 def manipulate(view: View, latents, factor_noise, component_scales):
     """Eq. 3 under the factor of eq. 4."""
-    p = view.model.decode(latents).scale_components(component_scales)
+    p = view.decode(latents).scale_components(component_scales)
     return {"images": view.clipped(p.sample_from_noise(factor_noise))}
 
 
 def components(view: View, latents):
     """The principal components of P; the entry of largest size of each is positive."""
-    directions, stddevs, _ = view.model.decode(latents).principal_components()
+    directions, stddevs, _ = view.decode(latents).principal_components()
     rows = tf.linalg.matrix_transpose(directions)
     largest = tf.argmax(tf.abs(rows), axis=-1)
     sign = tf.sign(tf.gather(rows, largest, axis=2, batch_dims=2))

@@ -108,6 +108,8 @@ class Signature(NamedTuple):
 def signatures(model: StructuredVAE) -> dict[str, Signature]:
     """The endpoints of a built model by name; docs/export.md has the table.
 
+    Those of a conditional model have one more input, the labels.
+
     Those that need P, `manipulate` and `components`, are not among those of a standard VAE.
 
     Raises:
@@ -118,7 +120,7 @@ def signatures(model: StructuredVAE) -> dict[str, Signature]:
     found = {}
     for name, (function, inputs, description, needs_factor) in _TABLE.items():
         if view.rank or not needs_factor:
-            own = {k: specs[k] for k in inputs}
+            own = {k: specs[k] for k in (*inputs, *(("labels",) if model.classes else ()))}
             run = functools.partial(_run, view, function, own)
             found[name] = Signature(run, own, description)
     return found
@@ -137,8 +139,9 @@ def _specs(view: View) -> dict[str, tf.TensorSpec]:
         "noise_variance": (),
     }
     specs = {k: tf.TensorSpec([None, *inner], tf.float32, k) for k, inner in floats.items()}
-    whole = {k: tf.TensorSpec([None, 2], tf.int32, k) for k in ("seeds", "pixel")}
-    return specs | whole
+    whole = {"seeds": (2,), "pixel": (2,), "labels": ()}
+    specs |= {k: tf.TensorSpec([None, *inner], tf.int32, k) for k, inner in whole.items()}
+    return specs
 
 
 def _run(view: View, function: Callable, specs: dict[str, tf.TensorSpec], **given):
@@ -148,5 +151,9 @@ def _run(view: View, function: Callable, specs: dict[str, tf.TensorSpec], **give
         own.append(checks.not_negative("noise_variance", inputs["noise_variance"]))
     if "pixel" in inputs:
         own.append(checks.inside("pixel", inputs["pixel"], *view.shape[:2]))
+    if "labels" in inputs:
+        own.append(checks.one_of_classes("labels", inputs["labels"], view.model.classes))
+    inputs = checks.after(own, inputs)
+    labels = inputs.pop("labels", None)
     floats = [k for k, spec in specs.items() if spec.dtype.is_floating] or list(specs)
-    return checks.finite_results(floats, function(view, **checks.after(own, inputs)))
+    return checks.finite_results(floats, function(view.given(labels), **inputs))

@@ -8,6 +8,7 @@ import math
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tf_structvae import class_labels
 from tf_structvae.distributions import LowRankMultivariateNormal
 from tf_structvae.vae import StructuredVAE
 
@@ -19,10 +20,12 @@ class View:
     Attributes:
       model: a built one.
       rank: R of its low-rank normal; 0: an independent normal, the standard VAE.
+      labels: int32 [B], given which a conditional model encodes and decodes.
     """
 
     model: StructuredVAE
     rank: int
+    labels: tf.Tensor | None = None
 
     @classmethod
     def of(cls, model: StructuredVAE) -> View:
@@ -30,7 +33,8 @@ class View:
         Raises:
           ValueError: the decoder emits another distribution.
         """
-        p = model.decode(tf.zeros([1, model.latent_dim]))
+        labels = [tf.zeros([1], tf.int32)] if model.classes else []
+        p = model.decode(tf.zeros([1, model.latent_dim]), *labels)
         if isinstance(p, LowRankMultivariateNormal):
             return cls(model, int(p.rank))
         if isinstance(p, tfp.distributions.MultivariateNormalDiag):
@@ -67,9 +71,17 @@ class View:
         """[B, H, W, C] -> [B, N]."""
         return tf.reshape(images, [-1, self.size])
 
+    def given(self, labels: tf.Tensor | None) -> View:
+        """The same, given labels [B]."""
+        return dataclasses.replace(self, labels=labels)
+
+    def decode(self, latents: tf.Tensor) -> tfp.distributions.Distribution:
+        """p(x | z), given the labels if there are any."""
+        return self.model.decode(latents, *class_labels.given(self.labels))
+
     def encode(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Mean and standard deviation of q(z | x), [B, L], float32 whatever the encoder's dtype."""
-        q = self.model.encode(images)
+        q = self.model.encode(images, *class_labels.given(self.labels))
         return tf.cast(q.mean(), tf.float32), tf.cast(q.stddev(), tf.float32)
 
     def factor_noise(self, p, images: tf.Tensor) -> tf.Tensor:

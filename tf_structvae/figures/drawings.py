@@ -12,8 +12,8 @@ import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
 
+from tf_structvae import class_labels, figures, report
 from tf_structvae import editing as edit_lib
-from tf_structvae import figures, report
 from tf_structvae.evaluation.generation import saturation
 from tf_structvae.figures.default_edits import default_edits
 from tf_structvae.training import Experiment
@@ -61,13 +61,18 @@ def structured(experiments: Sequence[Experiment]) -> Experiment:
 
 
 def _latents(experiment: Experiment, count: int, rng: np.random.Generator):
-    """p(x | z) at draws from the prior."""
+    """p(x | z) at draws from the prior; of a conditional model, of labels from the data, too."""
     z = rng.standard_normal([count, experiment.model.latent_dim])
-    return experiment.exact_model.decode(tf.constant(z, tf.float32))
+    labels: tuple = ()
+    if experiment.class_names:
+        labels = experiment.draw_labels(count, int(rng.integers(2**31)))
+    return experiment.exact_model.decode(tf.constant(z, tf.float32), *labels)
 
 
 def _caption(experiments: Sequence[Experiment], options: Options, *more: str) -> str:
     lines = [f"{report.describe(e)}, training seed {e.config.seed}" for e in experiments]
+    if any(e.class_names for e in experiments):
+        more = (*more, "Labels of latents from the prior are drawn as often as the data have them.")
     return " ".join([f"{'; '.join(lines)}. Seed of this figure: {options.seed}.", *more])
 
 
@@ -116,7 +121,7 @@ def observation(number: int, experiments: Sequence[Experiment], o: Options) -> F
     height, width = experiments[0].model.image_shape[:2]
     pixel = o.pixel or (height // 2, width // 2)
     for e, heading in zip(experiments, _headings(experiments), strict=True):
-        p = e.exact_model(_test_images(e, count))
+        p = e.exact_model(*_test_images(e, count))
         rows = figures.observation_rows(p, e.model.image_shape, pixel, o.seed, o.pixel_noise)
         groups.append((heading, rows))
     title = "Figure 2: mean, sample, difference, variance and covariances to one pixel"
@@ -131,13 +136,13 @@ def observation(number: int, experiments: Sequence[Experiment], o: Options) -> F
     return figures.aligned(groups, title, note)
 
 
-def _test_images(experiment: Experiment, count: int) -> np.ndarray:
-    found: list[np.ndarray] = []
-    for batch in experiment.evaluation_images("test"):
-        found.extend(batch.numpy())
-        if len(found) >= count:
-            return np.stack(found[:count])
-    raise ValueError(f"images must be at most {len(found)}, the test images; got {count}.")
+def _test_images(experiment: Experiment, count: int) -> list[np.ndarray]:
+    """[images], of a conditional model [images, labels]."""
+    batches = experiment.evaluation_batches("test").unbatch().batch(count)
+    found = [np.asarray(part) for part in class_labels.split(next(iter(batches)))]
+    if len(found[0]) < count:
+        raise ValueError(f"images must be at most {len(found[0])}, the test images; got {count}.")
+    return found
 
 
 def interpolation(number: int, experiments: Sequence[Experiment], o: Options) -> Figure:

@@ -128,18 +128,19 @@ def grid(images: np.ndarray, columns: int, pad: int = 1) -> np.ndarray:
     return sheet.swapaxes(1, 2).reshape(rows * (h + pad), columns * (w + pad), c)
 
 
-def reconstruction_sheet(model, images: tf.Tensor, seed: int) -> np.ndarray:
+def reconstruction_sheet(model, images: tf.Tensor, seed: int, labels=()) -> np.ndarray:
     """Data, reconstruction mean and sample, prior sample: a uint8 picture [rows, columns, 3].
 
     Args:
       model: anything with `__call__` and `decode` that return p(x | z), and a `latent_dim`.
       images: [K, H, W, C].
       seed: of all noise.
+      labels: (labels [K],) of a conditional model; those of the prior samples, too.
     """
     shape = tuple(images.shape[1:])
-    p = model(images, training=False)
+    p = model(images, *labels, training=False)
     z = np.random.default_rng(seed).standard_normal([len(images), model.latent_dim])
-    prior = model.decode(tf.constant(z, tf.float32))
+    prior = model.decode(tf.constant(z, tf.float32), *labels)
     rows = [images, p.mean(), sample_picture(p, seed), sample_picture(prior, seed)]
     pictures = [colorize(Row("", to_images(np.reshape(r, [len(images), -1]), shape))) for r in rows]
     return np.rint(255 * grid(np.concatenate(pictures), len(images))).astype(np.uint8)

@@ -61,6 +61,7 @@ def check(
     when: str = "if_large",
     rate: float | None = None,
     output: Callable[[str], None] = print,
+    classes: int = 0,
 ) -> None:
     """Predicts the memory of a run, measures some steps, prints both, and refuses what cannot fit.
 
@@ -73,6 +74,7 @@ def check(
       when: to measure "always", "if_large" (predicted above a third of the budget) or "never".
       rate: images a second of the data pipeline, to be printed.
       output: takes the lines.
+      classes: of the labels of a conditional model.
 
     Raises:
       ValueError: the run does not fit into the budget; says what to change.
@@ -82,14 +84,14 @@ def check(
     devices = tf.config.list_physical_devices("GPU")
     _share_gpus(devices)
     gpu = bool(devices) and (budget_gb > 0 or bool(memory.free_of_gpus()))
-    prediction = predict(config, image_shape, replicas, images, gpu)
+    prediction = predict(config, image_shape, replicas, images, gpu, classes)
     budget, source = _budget(budget_gb, gpu)
     limit = f"{gigabytes(budget)} {source}"
 
     def refuse(found: Prediction, why: str) -> None:
         half = None
         if gpu and config.train.precision == "float32":
-            half = lambda: _in_half_precision(config, image_shape, replicas)  # noqa: E731
+            half = lambda: _in_half_precision(config, image_shape, replicas, classes)  # noqa: E731
         advice = advise(found, budget, half)
         raise ValueError(
             f"{config.name} does not fit into memory: {why}\n{advice}\n"
@@ -111,6 +113,7 @@ def check(
         budget=None if gpu else left,
         replicas=replicas,
         evaluate=True,
+        classes=classes,
     )
     device = f"{len(devices)} GPU" if gpu else "CPU"
     output(report.table(config, image_shape, prediction, measured, limit, device, rate))
@@ -125,7 +128,7 @@ def _shortage(measured: Measurement, limit: str) -> str:
     return f"measured {gigabytes(measured.total or 0)} of {limit}."
 
 
-def _in_half_precision(config: ConfigDict, image_shape, replicas: int) -> Prediction:
+def _in_half_precision(config: ConfigDict, image_shape, replicas: int, classes: int) -> Prediction:
     half = config.copy_and_resolve_references()
     half.train.precision = "mixed_bfloat16"
-    return predict(half, image_shape, replicas, gpu=True)
+    return predict(half, image_shape, replicas, gpu=True, classes=classes)

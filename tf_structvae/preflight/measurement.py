@@ -39,6 +39,7 @@ def measure(
     replicas: int = 1,
     seconds: float = 60.0,
     evaluate: bool = False,
+    classes: int = 0,
 ) -> Measurement:
     """Trains the model of a config on random images in a fresh process; one replica's share.
 
@@ -50,6 +51,7 @@ def measure(
       replicas: how many share a batch.
       seconds: no third step is begun after so many, and no second after four times as many.
       evaluate: whether to evaluate a batch, too.
+      classes: of the labels of a conditional model.
 
     Raises:
       RuntimeError: the process failed for another reason than memory.
@@ -62,6 +64,7 @@ def measure(
         "steps": steps,
         "most_seconds": seconds,
         "evaluate": evaluate,
+        "classes": classes,
     }
     output, errors, status, killed = _run(job, budget)
     lines = [json.loads(x) for x in output.splitlines() if x.startswith("{")]

@@ -9,7 +9,7 @@ import tensorflow as tf
 from ml_collections import ConfigDict
 
 from tf_structvae import datasets, tf_config
-from tf_structvae.datasets import augment, pipeline
+from tf_structvae.datasets import augment, pipeline, preparation
 from tf_structvae.preflight.decision import check, pipeline_rate
 from tf_structvae.training import Experiment
 
@@ -26,20 +26,24 @@ def check_config(config: ConfigDict, distribute: str, budget_gb: float, when: st
       when: to measure; "always" also measures how fast images are read.
 
     Raises:
-      ValueError: it does not fit.
+      ValueError: it does not fit, or the data have no labels of the name in `config.data.label`.
     """
     d, t, rate = config.data, config.train, None
+    spec = datasets.Spec.of_config(d)
     if d.image_size:  # the data need not be there; 3 channels are the most there are
         shape, images = (*d.image_size, d.channels or 3), d.limit
+        names = preparation.info(spec).class_names(d.label) if d.label else ()
     else:
-        source = datasets.prepare(datasets.Spec.of_config(d), "train")
+        source = datasets.prepare(spec, "train")
         shape, images = source.image_shape, source.count
+        names = source.info.class_names(d.label)
         if when == "always":
             change = augment.chain(d.flip, d.shift)
             rate = pipeline_rate(
                 pipeline.training_batches(source, t.batch_size, 10**6, config.seed, augment=change)
             )
-    check(config, shape, replicas(distribute), images, budget_gb, when, rate)
+    classes = len(names)
+    check(config, shape, replicas(distribute), images, budget_gb, when, rate, classes=classes)
 
 
 def check_experiment(experiment: Experiment, budget_gb: float) -> None:
@@ -52,6 +56,7 @@ def check_experiment(experiment: Experiment, budget_gb: float) -> None:
         source.count,
         budget_gb,
         "never",
+        classes=experiment.model.classes,
     )
 
 

@@ -106,6 +106,7 @@ def predict(
     replicas: int = 1,
     images: int = 0,
     gpu: bool = False,
+    classes: int = 0,
 ) -> Prediction:
     """The memory that a run takes. The network is described, not built: that takes none.
 
@@ -115,8 +116,9 @@ def predict(
       replicas: how many share a batch, each with memory of its own.
       images: how many the training set has; 0 leaves it out.
       gpu: whether the memory is a GPU's: then without data, and half precision counts.
+      classes: of the labels of a conditional model.
     """
-    encoder, decoder, head = _describe(config, image_shape)
+    encoder, decoder, head = _describe(config, image_shape, classes)
     half = gpu and config.train.precision != "float32"
     seen, decoded = _kept(encoder, half), _kept(decoder, half)
     m, samples = config.model, config.objective.samples
@@ -147,13 +149,13 @@ def predict(
     )
 
 
-def _describe(config: ConfigDict, image_shape: tuple[int, int, int]):
+def _describe(config: ConfigDict, image_shape: tuple[int, int, int], classes: int):
     """Encoder, decoder and head of a config, without values, and without a trace elsewhere."""
     policy, state = keras.config.dtype_policy(), random.getstate()
     keras.config.set_dtype_policy(config.train.precision)
     try:
         with keras.StatelessScope(initialize_variables=False):
-            model = build_model(config, image_shape)
+            model = build_model(config, image_shape, classes)
     finally:
         keras.config.set_dtype_policy(policy)
         random.setstate(state)  # initialisers draw their seeds from it

@@ -22,12 +22,12 @@ def _peak() -> int:
     return memory.peak()
 
 
-def _train(model: keras.Model, images: np.ndarray, steps: int, seconds: float) -> dict:
+def _train(model: keras.Model, batch: tuple, steps: int, seconds: float) -> dict:
     """Steps after a first one, which traces the graph and counts only if it took far too long."""
     took: list[float] = []
     for _ in range(1 + steps):
         start = time.perf_counter()
-        model.train_on_batch(images)
+        model.train_on_batch(*batch)
         took.append(time.perf_counter() - start)
         if sum(took) > (seconds if len(took) > 1 else 4 * seconds):
             break
@@ -43,20 +43,22 @@ def main(job: dict) -> None:
     keras.config.set_dtype_policy(config.train.precision)
     keras.utils.set_random_seed(config.seed)
     shape = tuple(job["image_shape"])
-    model = build_model(config, shape)
+    classes = job.get("classes", 0)
+    model = build_model(config, shape, classes)
     model.compile(build_optimizer(config), jit_compile=config.train.jit)
     rng = np.random.default_rng(config.seed)
 
-    def draw(count: int) -> np.ndarray:
-        return rng.integers(0, 256, (count, *shape), np.uint8) / np.float32(255)
+    def draw(count: int) -> tuple[np.ndarray, ...]:
+        images = rng.integers(0, 256, (count, *shape), np.uint8) / np.float32(255)
+        return (images, rng.integers(0, classes, count)) if classes else (images,)
 
     try:
         trained = _train(model, draw(config.train.batch_size), job["steps"], job["most_seconds"])
         print(json.dumps({"step": trained}), flush=True)
         if job["evaluate"]:
-            images = draw(config.evaluation.batch_size)
-            model.test_on_batch(images)
-            calibration(model, [images])
+            batch = draw(config.evaluation.batch_size)
+            model.test_on_batch(*batch)
+            calibration(model, [batch])
             print(json.dumps({"evaluation": {"peak": _peak()}}), flush=True)
     except (tf.errors.ResourceExhaustedError, MemoryError):
         print(json.dumps({"error": "was refused memory"}), flush=True)

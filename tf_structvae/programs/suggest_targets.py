@@ -24,6 +24,7 @@ _RANK_SHARE = flags.DEFINE_float("rank_share", 0.85, "Of the variance, for the r
 _LATENT_SHARE = flags.DEFINE_float("latent_share", 0.85, "Of the variance, for z to tell.", 0, 1)
 _OUTPUT = flags.DEFINE_string("output", "runs/targets", "Where numbers and plot go.")
 flags.mark_flag_as_required("config")
+_BATCH = 100
 
 
 def training_images(source, count: int, flip: bool):
@@ -34,13 +35,30 @@ def training_images(source, count: int, flip: bool):
 
     count = min(count, source.count)
     with tqdm(total=count, desc="reading", unit="image", dynamic_ncols=True) as bar:
-        for batch in pipeline.evaluation_batches(source.take(count), 100):
+        for batch in pipeline.evaluation_batches(source.take(count), _BATCH):
             images = batch.numpy()
             yield images
             if flip:
                 yield images[:, :, ::-1]
             bar.update(len(images))
     print("finding the eigenvalues ...", flush=True)
+
+
+def within_classes(source, count: int, flip: bool, label: str):
+    """As `training_images`, each image less the mean of its class: what the label leaves open."""
+    import numpy as np
+
+    from tf_structvae.datasets import pipeline
+
+    shown = list(training_images(source, count, flip))
+    labels = pipeline.labels(source.take(count), label)
+    starts = range(0, len(labels), _BATCH)
+    of_batch = [labels[i : i + _BATCH] for i in starts for _ in range(2 if flip else 1)]
+    each = np.concatenate(of_batch)
+    images = np.concatenate(shown)
+    for k in np.unique(each):
+        images[each == k] -= images[each == k].mean(0)
+    return [images]
 
 
 def options(s, absolute: bool) -> str:
@@ -77,7 +95,13 @@ def main() -> None:
     targets.check(_KL_TARGET.value, None, source.image_shape, epsilon)
     own = {k.name: k.target for k in build_constraints(config, source.image_shape)}
 
-    spectrum = targets.spectrum(training_images(source, _IMAGES.value, data.flip))
+    if data.label:
+        source.info.class_names(data.label)
+        found = within_classes(source, _IMAGES.value, data.flip, data.label)
+        print(f"variances are those within the classes of {data.label}, which the model is told")
+    else:
+        found = training_images(source, _IMAGES.value, data.flip)
+    spectrum = targets.spectrum(found)
     s = targets.suggest(
         spectrum, _RANK.value, epsilon, _KL_TARGET.value, _RANK_SHARE.value, _LATENT_SHARE.value
     )

@@ -15,6 +15,7 @@ export function describe(info) {
     Resolution: `${width} × ${height} pixels, ${kind}`,
     Distribution: info.rank ? `low-rank normal of rank ${info.rank}` : "independent normal",
     "Latent code": `${info.latent_dim} numbers`,
+    Classes: info.classes.join(", "),
     Parameters: info.card?.parameters?.toLocaleString("en"),
     "Data set": data?.name ?? "the model's card names none",
     "About it": data?.description,

@@ -1,4 +1,4 @@
-/** Fetches p(x given z) of latent codes, and keeps the last few. */
+/** Fetches p(x given z, label) of latent codes, and keeps the last few; null is no label. */
 
 import { predict } from "./api.js";
 import { Field } from "./field.js";
@@ -13,23 +13,23 @@ export class Fields {
     this.kept = new Map();
   }
 
-  /** The field of a code that is here already, or null. */
-  peek(latents) {
-    return this.kept.get(String(latents)) ?? null;
+  /** The field of a document's code and label that is here already, or null. */
+  peek(document) {
+    return this.kept.get(keyOf(document)) ?? null;
   }
 
-  /** @param {number[]} latents @returns {Promise<Field>} */
-  async get(latents) {
-    const key = String(latents);
-    const field = this.peek(latents) ?? (await this.fetch(latents));
+  /** @param {{latents: number[], label: ?number}} document @returns {Promise<Field>} */
+  async get(document) {
+    const key = keyOf(document);
+    const field = this.peek(document) ?? (await this.fetch(document));
     this.kept.delete(key);
     this.kept.set(key, field);
     if (this.kept.size > KEPT) this.kept.delete(this.kept.keys().next().value);
     return field;
   }
 
-  async fetch(latents) {
-    const inputs = { latents: batchOfOne(latents) };
+  async fetch({ latents, label }) {
+    const inputs = given(label, { latents: batchOfOne(latents) });
     const [decoded, factor] = await Promise.all([
       predict("decode", inputs, ["means", "variances"]),
       this.steers ? predict("components", inputs, ["components", "stddevs"]) : null,
@@ -43,12 +43,21 @@ export class Fields {
   }
 }
 
+function keyOf({ latents, label }) {
+  return `${label}:${latents}`;
+}
+
+/** What a signature is asked with: its inputs, and the label of a conditional model. */
+export function given(label, inputs) {
+  return label === null ? inputs : { ...inputs, labels: { data: Int32Array.of(label), shape: [1] } };
+}
+
 export function batchOfOne(numbers) {
   return { data: Float32Array.from(numbers), shape: [1, numbers.length] };
 }
 
-/** The latent code of a seed: that of the signature `sample` for [seed, 0]. */
-export async function latentsOf(seed) {
+/** The latent code of a seed: that of the signature `sample` for [seed, 0], whatever the label. */
+export async function latentsOf(seed, label) {
   const seeds = { data: Int32Array.of(seed, 0), shape: [1, 2] };
-  return Array.from((await predict("sample", { seeds }, ["latents"])).latents.data);
+  return Array.from((await predict("sample", given(label, { seeds }), ["latents"])).latents.data);
 }

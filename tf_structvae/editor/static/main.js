@@ -3,6 +3,7 @@
 import { information, onReachable } from "./api.js";
 import { EditPanel } from "./edit.js";
 import { describe } from "./about.js";
+import { ClassChooser } from "./classes.js";
 import { LookPanel } from "./look.js";
 import { Path } from "./path.js";
 import { Samples } from "./samples.js";
@@ -23,11 +24,12 @@ async function start() {
   const info = await information();
   describe(info);
   const studio = new Studio(info);
-  const begin = async () => studio.open([await documentOf(FIRST, FIRST, info.rank)], 0);
+  const begin = async () => studio.open([await documentOf(FIRST, FIRST, info)], 0);
   const stage = new Stage(studio);
   const look = new LookPanel(studio);
   new EditPanel(studio, stage, look);
   new SourcePanel(studio);
+  new ClassChooser(studio);
   new Upload(studio);
   const panels = {
     edit: [new Samples(studio)],

@@ -2,7 +2,7 @@
 
 import { latestOnly, predict } from "./api.js";
 import { paint } from "./canvas.js";
-import { batchOfOne, latentsOf } from "./fields.js";
+import { batchOfOne, given, latentsOf } from "./fields.js";
 import { freshSeed } from "./random.js";
 import { slerp } from "./slerp.js";
 import { $, attempt, onClick } from "./ui.js";
@@ -33,18 +33,21 @@ export class Path {
   async update() {
     const { studio } = this;
     if (!this.isShown || !studio.field || studio.live) return;
-    const { latents } = studio.history.current;
-    if (String(latents) === String(this.from) || String(latents) === String(this.taken)) return;
-    this.from = latents;
+    const { latents, label } = studio.history.current;
+    const known = [this.from, this.taken].some((code) => String(latents) === String(code));
+    if (known && label === this.label) return;
+    const anew = label !== this.label && this.to;
+    Object.assign(this, { from: latents, label });
     $("path").value = 0;
     $("take-path").disabled = true;
     paint($("path-from"), studio.field.mean, studio.size);
     if (!this.to) await attempt(() => this.renew());
+    else if (anew) await attempt(async () => paint($("path-to"), await this.meanOf(this.to), studio.size));
   }
 
   async renew() {
-    const to = await latentsOf(freshSeed());
-    const mean = await meanOf(to);
+    const to = await latentsOf(freshSeed(), this.studio.document.label);
+    const mean = await this.meanOf(to);
     this.to = to;
     paint($("path-to"), mean, this.studio.size);
     if (this.position > 0) this.ask(this.position);
@@ -54,7 +57,7 @@ export class Path {
     if (!this.to) return;
     const { studio } = this;
     this.latents = slerp(this.from, this.to, t);
-    const mean = await meanOf(this.latents);
+    const mean = await this.meanOf(this.latents);
     paint($("picture"), mean, studio.size);
     studio.tell("drawn");
     $("take-path").disabled = false;
@@ -66,9 +69,11 @@ export class Path {
     await this.studio.commit({ latents: this.latents, seed: null, noise: zeros, noiseSeed: null });
     $("take-path").disabled = true;
   }
+
+  /** Of a code, given the document's label. */
+  async meanOf(latents) {
+    const inputs = given(this.studio.document.label, { latents: batchOfOne(latents) });
+    return (await predict("decode", inputs, ["means"])).means.data;
+  }
 }
 
-async function meanOf(latents) {
-  const found = await predict("decode", { latents: batchOfOne(latents) }, ["means"]);
-  return found.means.data;
-}

@@ -1,5 +1,6 @@
 /** Sessions as JSON: downloaded, restored and kept in the browser. */
 
+import { isLabel } from "./classes.js";
 import { $, attempt, keep, notify, onClick, remember } from "./ui.js";
 
 const FORMAT = 1;
@@ -98,13 +99,14 @@ function parse(text, name, info) {
   }
   if (!Number.isInteger(at) || !states[at]) refuse("it does not say which picture was shown");
   if (!states.every((state) => isDocument(state, info))) refuse("it is of another model, or damaged");
-  return { states, at };
+  return { states: states.map((state) => ({ ...state, label: state.label ?? null })), at };
 }
 
 function isDocument(state, info) {
   const [, , channels] = info.image_shape;
-  const { seed, noiseSeed, latents, noise, scales, strokes, softness } = state ?? {};
+  const { seed, noiseSeed, latents, noise, scales, strokes, softness, label = null } = state ?? {};
   return (
+    isLabel(label, info.classes) &&
     [seed, noiseSeed].every((x) => x === null || Number.isInteger(x)) &&
     areNumbers(latents, info.latent_dim) && areNumbers(noise, info.rank) && areNumbers(scales, info.rank) &&
     Number.isFinite(softness) && softness >= 0 &&

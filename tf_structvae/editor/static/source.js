@@ -5,10 +5,11 @@ import { freshSeed, normals } from "./random.js";
 import { $, onClick, attempt } from "./ui.js";
 
 /** A document of two seeds; the noise is in the coordinates of the principal components. */
-export async function documentOf(seed, noiseSeed, rank) {
-  const latents = await latentsOf(seed);
+export async function documentOf(seed, noiseSeed, { rank, classes }) {
+  const label = classes.length ? 0 : null;
+  const latents = await latentsOf(seed, label);
   const noise = normals(noiseSeed, rank);
-  return { seed, noiseSeed, latents, noise, scales: noise.map(() => 1), strokes: [], softness: 0 };
+  return { seed, noiseSeed, label, latents, noise, scales: noise.map(() => 1), strokes: [], softness: 0 };
 }
 
 export class SourcePanel {
@@ -47,7 +48,7 @@ export class SourcePanel {
   }
 
   async newLatent(seed) {
-    await this.studio.commit({ seed, latents: await latentsOf(seed) });
+    await this.studio.commit({ seed, latents: await latentsOf(seed, this.studio.document.label) });
   }
 
   newNoise(seed) {

@@ -1,7 +1,8 @@
 /**
  * What is shown and how it came about. A document is never changed in place:
- * {seed, noiseSeed, latents, noise, scales, strokes, softness}; seeds are null where they do not
- * tell (uploads, interpolation), `noise` is in the coordinates of the principal components.
+ * {seed, noiseSeed, label, latents, noise, scales, strokes, softness}; seeds are null where they do
+ * not tell (uploads, interpolation), `label` is null of a model without classes, `noise` is in the
+ * coordinates of the principal components.
  *
  * Events: "document" (another one, committed or not), "picture" (the arrays are new), "busy".
  */
@@ -33,17 +34,21 @@ export class Studio extends EventTarget {
 
   /** Shows states instead of the present ones, once the field of the shown one is there. */
   async open(states, at) {
-    this.field = await this.loading(states[at].latents);
+    this.field = await this.loading(states[at]);
     this.history = this.history ?? new History(states[at]);
     this.history.reset(states, at);
     this.settle();
   }
 
-  /** Adds a state in which `changes` are made; with new latents, once their field is there. */
+  /** Adds a state in which `changes` are made; with new latents or label, once its field is there. */
   async commit(changes) {
-    const field = changes.latents ? await this.loading(changes.latents) : this.field;
+    const next = () => ({ ...this.history.current, ...changes });
+    if ("latents" in changes || "label" in changes) {
+      // the other of the two may change meanwhile
+      while (!this.fields.peek(next())) await this.loading(next());
+    }
     this.finish(); // a stroke that was drawn meanwhile
-    this.field = field;
+    this.field = this.fields.peek(next()) ?? this.field;
     this.push(changes);
   }
 
@@ -71,18 +76,18 @@ export class Studio extends EventTarget {
   async move(step) {
     const { history } = this;
     const target = history.states[history.at + step];
-    const field = await this.loading(target.latents);
+    const field = await this.loading(target);
     this.finish();
     this.field = field;
     history.at = Math.max(history.states.indexOf(target), 0);
     this.settle();
   }
 
-  async loading(latents) {
-    if (this.fields.peek(latents)) return this.fields.get(latents);
+  async loading(document) {
+    if (this.fields.peek(document)) return this.fields.get(document);
     this.tell("busy", true);
     try {
-      return await this.fields.get(latents);
+      return await this.fields.get(document);
     } finally {
       this.tell("busy", false);
     }

@@ -2,6 +2,7 @@
 
 import { predict } from "./api.js";
 import { paint } from "./canvas.js";
+import { given } from "./fields.js";
 import { $, attempt } from "./ui.js";
 
 const MOST_BYTES = 40e6;
@@ -42,12 +43,13 @@ export class Upload {
     const picture = toArray(await decode(file), studio.size);
     const { height, width, channels } = studio.size;
     const images = { data: picture, shape: [1, height, width, channels] };
-    const found = await predict("encode", { images }, ["latents"]);
+    const { label } = studio.document;
+    const found = await predict("encode", given(label, { images }), ["latents"]);
     const latents = Array.from(found.latents.data);
-    const field = await studio.loading(latents);
+    const field = await studio.loading({ latents, label });
     const noise = Array.from(field.explain(picture));
     const scales = noise.map(() => 1);
-    await studio.commit({ latents, noise, scales, strokes: [], seed: null, noiseSeed: null });
+    await studio.commit({ latents, label, noise, scales, strokes: [], seed: null, noiseSeed: null });
     $("upload-pair").hidden = false;
     paint($("upload-seen"), picture, studio.size);
   }
