@@ -66,12 +66,14 @@ def place(
     """Which part of a height x width source goes where in a target of `size`.
 
     Args:
-      height, width: of the source; integers, or int64 scalars of TensorFlow.
+      height: of the source; an integer, or an int64 scalar of TensorFlow.
+      width: likewise.
       size: (height, width) of the target.
       policy: "crop" scales until the target is covered and cuts what hangs over, half on each
         side; "pad" scales until all is inside, half the bars on each side; "stretch" gives up the
         aspect ratio.
-      minimum, maximum: of two such numbers.
+      minimum: of two such numbers.
+      maximum: of two such numbers.
     """
     h, w = size
     if policy == "crop":

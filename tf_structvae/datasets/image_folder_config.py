@@ -41,7 +41,8 @@ def make_config(
 
     Args:
       root: the folder (what the user gives as `manual_dir`), local or for `tf.io.gfile`.
-      height, width: of the images made.
+      height: of the images made.
+      width: of the images made.
       policy: one of `fit.POLICIES`.
       channels: 1, 3, or None for 3 if any image has colour and 1 if none has.
       strict: whether one unusable file is an error, and not left out.

@@ -259,7 +259,7 @@ class LowRankMultivariateNormal(
 
         Returns:
           `Summary` of log_prob [*sample, *batch] and entropy [*batch] (nats), noise_mean
-          c = E[omega_p | value] [*sample, *batch, R] and noise_covariance K^-1 [*batch, R, R].
+          c = E[omega_p | value], [*sample, *batch, R], and noise_covariance K^-1 [*batch, R, R].
         """
         with self._name_and_control_scope("summarize"):
             value = tf.convert_to_tensor(value, self.dtype)
