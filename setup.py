@@ -31,8 +31,7 @@ SERVING = [
 ]
 # The editor may show a model behind another server. fastapi.testclient imports httpx, too.
 EDITOR = [*SERVING, "httpx>=0.27,<1"]
-# The site of `make docs`. mkdocs-material says that it gets fixes until May 2027, and names Zensical
-# its successor.
+# The site of `make docs`. mkdocs-material says it gets fixes until May 2027; Zensical succeeds it.
 DOCS = [
     "mkdocs>=1.6,<2",
     "mkdocs-material>=9.5,<10",

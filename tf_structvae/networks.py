@@ -43,6 +43,9 @@ def residual_encoder(
       pool: "flatten", "max" (the authors') or "mean".
       norm: one of `NORMALIZATIONS`.
       activation: any Keras activation.
+
+    Raises:
+      ValueError: an unknown pool.
     """
     image = keras.Input(image_shape, name="image")
     x = keras.layers.Activation(activation)(

@@ -17,20 +17,34 @@ NO_PIXEL_NOISE = "Samples are drawn as eq. 3 with omega_d = 0 (no pixel noise)."
 
 
 def describe(experiment: Experiment) -> str:
-    """One line on the model and what it was trained on."""
+    """One line on the model and what it was trained on.
+
+    Args:
+      experiment: any.
+    """
     c = experiment.config
     kind = "standard VAE" if c.model.likelihood == "independent" else f"rank {c.model.rank}"
     return f"{c.name}: {kind}, {experiment.source.info.name}, {experiment.step} steps"
 
 
 def prior_distribution(experiment: Experiment, count: int, seed: int):
-    """p(x | z) for `count` draws of z from the prior."""
+    """p(x | z) for `count` draws of z from the prior.
+
+    Args:
+      experiment: a trained one.
+      count: of draws.
+      seed: of z.
+    """
     z = np.random.default_rng(seed).standard_normal([count, experiment.model.latent_dim])
     return experiment.exact_model.decode(tf.constant(z, tf.float32))
 
 
 def parse_pixel(words: Sequence[str] | None, image_shape) -> tuple[int, int]:
     """(row, column) from two words; the centre from None.
+
+    Args:
+      words: row and column as text, or None.
+      image_shape: (H, W, C).
 
     Raises:
       ValueError: not two whole numbers inside the image.
@@ -82,7 +96,12 @@ def write_pictures(experiment: Experiment, pixel: tuple[int, int]) -> list[Path]
 
 
 def prior_panels(experiments: Sequence[Experiment], count: int) -> list[tuple[str, np.ndarray]]:
-    """Means and samples of each experiment at the same draws of z."""
+    """Means and samples of each experiment at the same draws of z.
+
+    Args:
+      experiments: trained ones.
+      count: of draws.
+    """
     found = []
     for e in experiments:
         p = prior_distribution(e, count, seed=2)
@@ -94,7 +113,11 @@ def prior_panels(experiments: Sequence[Experiment], count: int) -> list[tuple[st
 
 
 def write_scores(experiment: Experiment) -> dict[str, heldout.Estimate]:
-    """Scores on the test split; also as workdir/scores.json and pictures/calibration.png."""
+    """Scores on the test split; also as workdir/scores.json and pictures/calibration.png.
+
+    Args:
+      experiment: a trained one.
+    """
     found = scores.score(experiment)
     scores.write(found, experiment.workdir / "scores.json")
     directory = experiment.workdir / "pictures"
@@ -107,7 +130,12 @@ def write_scores(experiment: Experiment) -> dict[str, heldout.Estimate]:
 
 
 def write_comparison(experiments: Sequence[Experiment], directory: Path) -> tuple[Path, str]:
-    """Means and samples of several experiments side by side, and their scores as a table."""
+    """Means and samples of several experiments side by side, and their scores as a table.
+
+    Args:
+      experiments: trained ones.
+      directory: made if it is not there.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     figure = figures.panels(
         prior_panels(experiments, 24), 4, "The same latents from the prior; means and samples"

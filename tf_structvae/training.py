@@ -31,6 +31,9 @@ class Experiment:
           config: see `tf_structvae.config`.
           directory: where the run is kept, `workdir`.
           distribute: one of `cluster.STRATEGIES`.
+
+        Raises:
+          ValueError: an impossible config, or fewer images in a batch than replicas.
         """
         config_lib.validate(config)
         self.strategy = cluster.build_strategy(distribute)  # before TensorFlow does anything else
@@ -87,7 +90,11 @@ class Experiment:
         return "\n".join(lines)
 
     def targets(self, logs: dict[str, float]) -> str:
-        """Each constrained quantity of logged values beside its target."""
+        """Each constrained quantity of logged values beside its target.
+
+        Args:
+          logs: as `train` returns them.
+        """
         if not logs:
             return "nothing was left to train"
         found = [
@@ -121,13 +128,22 @@ class Experiment:
         return int(self.model.steps.numpy())
 
     def evaluation_images(self, split: str, shard: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
-        """Batches of the first `config.evaluation.images` images of a split."""
+        """Batches of the first `config.evaluation.images` images of a split.
+
+        Args:
+          split: "validation" or "test".
+          shard: (index, count) of a worker.
+        """
         e = self.config.evaluation
         source = self._source(split).take(e.images)
         return pipeline.evaluation_batches(source, e.batch_size, shard)
 
     def training_images(self, shard: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
-        """Batches from the present step to the last."""
+        """Batches from the present step to the last.
+
+        Args:
+          shard: (index, count) of a worker.
+        """
         t, d = self.config.train, self.config.data
         return pipeline.training_batches(
             self.source,
@@ -141,6 +157,10 @@ class Experiment:
 
     def start(self, resume: bool = False, allow_changes: bool = False) -> None:
         """Takes possession of the work directory; see `workdir.check`.
+
+        Args:
+          resume: whether to go on with what is there.
+          allow_changes: whether the config may then differ.
 
         Raises:
           ValueError: the workers do not share the directory.

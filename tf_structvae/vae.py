@@ -39,6 +39,20 @@ class StructuredVAE(keras.Model):
     vae.compile(keras.optimizers.Adam(1e-3))
     vae.fit(images)  # a tf.data.Dataset of float images [B, H, W, C] in [0, 1]
     ```
+
+    Example:
+      >>> import keras, numpy as np, tf_structvae as sv
+      >>> encoder = keras.Sequential(
+      ...     [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2 * 4)]
+      ... )
+      >>> head = sv.layers.LowRankNormalHead(channels=3, rank=2)
+      >>> decoder = keras.Sequential(
+      ...     [keras.Input((4,)), keras.layers.Dense(64 * 5), keras.layers.Reshape((8, 8, 5)), head]
+      ... )
+      >>> vae = sv.StructuredVAE(encoder, decoder)
+      >>> p = vae.decode(np.zeros([2, 4], np.float32))
+      >>> p.sample_from_noise(np.ones([2, 2], np.float32)).shape.as_list()
+      [2, 192]
     """
 
     def __init__(
@@ -142,20 +156,35 @@ class StructuredVAE(keras.Model):
     # --- The model ----------------------------------------------------------------------------
 
     def encode(self, images, training: bool = False) -> tfp.distributions.Distribution:
-        """q(z | x): a diagonal normal with batch [B] and event [L]."""
+        """q(z | x): a diagonal normal with batch [B] and event [L].
+
+        Args:
+          images: [B, H, W, C] in [0, 1].
+          training: whether layers behave as in training.
+        """
         in_slices = tf.executing_eagerly() and not training
         emitted = self._encode(images) if in_slices else self.encoder(images, training=training)
         mean, log_variance = tf.split(emitted, 2, axis=-1)
         return tfd.MultivariateNormalDiag(mean, tf.exp(0.5 * tf.maximum(log_variance, -20.0)))
 
     def decode(self, latents, training: bool = False) -> tfp.distributions.Distribution:
-        """p(x | z): a distribution with batch [B] and event [H * W * C]."""
+        """p(x | z): a distribution with batch [B] and event [H * W * C].
+
+        Args:
+          latents: [B, L].
+          training: whether layers behave as in training.
+        """
         if self._features is not None and tf.executing_eagerly() and not training:
             return self.head(self._features(latents))
         return self.decoder(latents, training=training)
 
     def call(self, images, training: bool = False):
-        """p(x | z) at the mean of q(z | x)."""
+        """p(x | z) at the mean of q(z | x).
+
+        Args:
+          images: [B, H, W, C] in [0, 1].
+          training: whether layers behave as in training.
+        """
         return self.decode(self.encode(images, training).mean(), training)
 
     @property
@@ -169,7 +198,13 @@ class StructuredVAE(keras.Model):
     # --- Training -----------------------------------------------------------------------------
 
     def observe(self, images, latents, training: bool = False) -> Observation:
-        """Scores images [B, H, W, C] under p(x | z) at latents [M, B, L]."""
+        """Scores images [B, H, W, C] under p(x | z) at latents [M, B, L].
+
+        Args:
+          images: [B, H, W, C] in [0, 1].
+          latents: [M, B, L].
+          training: whether layers behave as in training.
+        """
         samples, batch = tf.shape(latents)[0], tf.shape(images)[0]
         p = self.decode(tf.reshape(latents, [-1, self.latent_dim]), training)
         x = tf.tile(tf.reshape(images, [batch, p.event_shape[0]]), [samples, 1])
@@ -224,7 +259,11 @@ class StructuredVAE(keras.Model):
             self._means[name].update_state(mean, sample_weight=count)
 
     def predict_step(self, data):
-        """The means of p(x | z) at the mean of q(z | x), [B, H * W * C]."""
+        """The means of p(x | z) at the mean of q(z | x), [B, H * W * C].
+
+        Args:
+          data: images [B, H, W, C], or a tuple of which they are the first.
+        """
         return self(keras.utils.unpack_x_y_sample_weight(data)[0]).mean()
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):

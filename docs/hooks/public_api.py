@@ -8,6 +8,7 @@ underscore that are defined there.
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,7 +32,9 @@ def source(name: str) -> Path | None:
     return found if found.exists() else None
 
 
+@functools.cache
 def tree(name: str) -> ast.Module:
+    """The source of a module, parsed."""
     return ast.parse(source(name).read_text())
 
 

@@ -48,6 +48,9 @@ def make_config(
       strict: whether one unusable file is an error, and not left out.
       fractions: of train, validation and test, where no folders name them.
 
+    Returns:
+      The configuration for `ImageFolder`.
+
     Raises:
       ValueError, FileNotFoundError, PermissionError: a wrong argument, or a folder that cannot be
         used, see `folder_listing.scan`.
@@ -75,6 +78,10 @@ def config_name(root: str, *args, **kwargs) -> str:
 
     It changes with the options and with any image's path, size or time of change: what is read
     under it is what the folder holds.
+
+    Args:
+      root: of the folder.
+      **options: those of `make_config`.
     """
     return make_config(root, *args, **kwargs).name
 

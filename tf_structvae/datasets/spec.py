@@ -71,7 +71,11 @@ class Spec:
 
     @classmethod
     def of_config(cls, data) -> Spec:
-        """The `data` part of an experiment's config, where "", () and 0 stand for None."""
+        """The `data` part of an experiment's config, where "", () and 0 stand for None.
+
+        Args:
+          data: `config.data`.
+        """
         return cls(
             name=data.name,
             variant=data.variant,

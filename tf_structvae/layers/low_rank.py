@@ -39,6 +39,23 @@ class LowRankNormalHead(NormalHead):
       factor_initial: standard deviation of the initial W (paper: 1e-5).
       use_bias: whether the factor has a bias.
       mean_initial: initial bias of the mean (paper: 0.5).
+
+    Raises:
+      ValueError: an argument outside its range, or features without a static size.
+
+    Example:
+      >>> import keras, tf_structvae as sv
+      >>> decoder = keras.Sequential(
+      ...     [
+      ...         keras.Input((2,)),
+      ...         keras.layers.Dense(4 * 4 * 8),
+      ...         keras.layers.Reshape((4, 4, 8)),
+      ...         sv.layers.LowRankNormalHead(channels=3, rank=5),
+      ...     ]
+      ... )
+      >>> p = decoder(keras.ops.zeros([7, 2]))
+      >>> p.batch_shape.as_list(), p.event_shape.as_list(), int(p.rank)
+      ([7], [48], 5)
     """
 
     def __init__(

@@ -22,6 +22,15 @@ class NormalHead(keras.layers.Layer):
 
     Maps features [B, *S, F] to a distribution over the flat event [N], N = prod(S) * channels, in
     row-major pixel, channel order.
+
+    Args:
+      channels: C of the image.
+      epsilon: the noise variance, or where it starts if it is learned.
+      noise: one of `NOISES`.
+      mean_initial: initial bias of the mean.
+
+    Raises:
+      ValueError: an argument outside its range, or features without a static size.
     """
 
     def __init__(
@@ -127,6 +136,13 @@ class IndependentNormalHead(NormalHead):
       epsilon: the noise variance, or where it starts if it is learned.
       noise: "fixed", "learned" (one scalar) or "per_pixel" (linear in the features).
       mean_initial: initial bias of the mean.
+
+    Example:
+      >>> import keras, tf_structvae as sv
+      >>> head = sv.layers.IndependentNormalHead(channels=1, epsilon=0.25)
+      >>> p = head(keras.ops.ones([2, 4, 4, 8]))
+      >>> p.event_shape.as_list(), float(p.stddev()[0, 0])
+      ([16], 0.5)
     """
 
     def call(self, features):
