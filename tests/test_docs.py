@@ -17,6 +17,7 @@ from tf_structvae import config as config_lib
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "docs/hooks"))
+import checks  # noqa: E402
 import pages  # noqa: E402
 
 FILES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -179,6 +180,19 @@ def test_targets_of_make_exist():
 def _block(file, word):
     [code] = [c for p, c in blocks("python") if p.name == file and word in c]
     return code
+
+
+def test_what_a_page_loads_from_elsewhere_is_found(tmp_path):
+    """The check that `make docs` makes of every page."""
+    link = '<a href="https://example.org/">paper</a> <img src="images/a.png">'
+    (tmp_path / "good.html").write_text(f'<script src="assets/a.js"></script>{link}')
+    assert checks.loaded_from_elsewhere(tmp_path) == []
+    (tmp_path / "script.html").write_text('<script async src="https://example.org/a.js">')
+    (tmp_path / "font.html").write_text('<link rel="stylesheet" href="https://example.org/f">')
+    (tmp_path / "image.html").write_text('<img alt="" src="//example.org/a.png">')
+    (tmp_path / "a.css").write_text("@font-face { src: url(https://example.org/a.woff) }")
+    found = {path.name for path, _ in checks.loaded_from_elsewhere(tmp_path)}
+    assert found == {"script.html", "font.html", "image.html", "a.css"}
 
 
 def test_distribution_example_runs():

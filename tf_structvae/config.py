@@ -17,7 +17,7 @@ PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 def default() -> ConfigDict:
     """The calibrated recipe on `avatars` at 64x64.
 
-    Example:
+    Examples:
       >>> import tf_structvae as sv
       >>> config = sv.config.default()
       >>> config.model.rank = 50

@@ -38,7 +38,7 @@ class Constraint(keras.layers.Layer):
     Units: the authors sum over a batch of 25 with rate 1 and damping 10; per image that is rate 25
     and damping 250.
 
-    Example:
+    Examples:
       >>> import tf_structvae as sv
       >>> kl = sv.Constraint("kl", target=45.0, rate=0.2, damping=5.0)
       >>> kl.update(50.0)  # five nats too many raise the price of a nat by 5 * 0.2

@@ -44,7 +44,7 @@ class LowRankDensity(keras.Model):
     Plain gradients are for Adam, which gets the directions and the likelihood, but not the scale
     of the strong components: docs/density.md.
 
-    Example:
+    Examples:
       >>> import numpy as np, tensorflow as tf, tf_structvae as sv
       >>> noise = np.random.default_rng(0).normal(size=[200, 1, 1, 1])
       >>> images = np.float32(0.5 + 0.1 * noise) * np.ones([1, 4, 4, 1], np.float32)

@@ -28,7 +28,7 @@ def slerp(a, b, t) -> tf.Tensor:
     Returns:
       [..., R].
 
-    Example:
+    Examples:
       >>> import tf_structvae as sv
       >>> sv.editing.slerp([1.0, 0.0], [0.0, 1.0], 0.5).numpy().round(3).tolist()
       [0.707, 0.707]
@@ -77,7 +77,7 @@ def slerp_grid(corners, rows: int, columns: int) -> tf.Tensor:
     Raises:
       ValueError: not four corners, or fewer than two rows or columns.
 
-    Example:
+    Examples:
       >>> import numpy as np, tf_structvae as sv
       >>> sv.editing.slerp_grid(np.eye(4, 25, dtype=np.float32), rows=5, columns=7).shape.as_list()
       [5, 7, 25]
@@ -136,7 +136,7 @@ def parse_edits(script: Any, image_shape: tuple[int, int, int]) -> list[Edit]:
     Raises:
       ValueError: anything else, with the place in the script.
 
-    Example:
+    Examples:
       >>> import tf_structvae as sv
       >>> sv.editing.parse_edits([{"pixel": [2, 3], "colour": "#ff0000"}], (8, 8, 3))
       [Edit(pixel=(2, 3), colour=(1.0, 0.0, 0.0), brush=0.0, name='')]
@@ -226,7 +226,7 @@ def edit_sequence(
     Returns:
       One `Step` an edit; the picture before the first is the mean of p.
 
-    Example:
+    Examples:
       >>> import numpy as np, tf_structvae as sv
       >>> grey, factor = np.full([1, 64], 0.5, np.float32), np.full([1, 64, 1], 0.1, np.float32)
       >>> p = sv.distributions.LowRankMultivariateNormal(grey, factor, 1e-5)

@@ -14,7 +14,7 @@ class NegativeLogLikelihood(keras.losses.Loss):
       name: of the loss.
       **kwargs: of `keras.losses.Loss`.
 
-    Example:
+    Examples:
       >>> import keras, numpy as np, tf_structvae as sv
       >>> model = keras.Sequential([keras.Input((8, 8, 1)), sv.layers.LowRankNormalHead(1, rank=2)])
       >>> model.compile("adam", sv.losses.NegativeLogLikelihood())

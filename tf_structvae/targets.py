@@ -27,7 +27,7 @@ def entropy_floor(image_shape: tuple[int, ...], epsilon: float) -> float:
     Raises:
       ValueError: an epsilon that is no variance.
 
-    Example:
+    Examples:
       >>> import tf_structvae as sv
       >>> floor = sv.targets.entropy_floor((218, 178, 3), 1e-5)
       >>> round(floor), round(-504750 - floor)  # what the paper's target leaves to P

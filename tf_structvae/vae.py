@@ -40,7 +40,7 @@ class StructuredVAE(keras.Model):
     vae.fit(images)  # a tf.data.Dataset of float images [B, H, W, C] in [0, 1]
     ```
 
-    Example:
+    Examples:
       >>> import keras, numpy as np, tf_structvae as sv
       >>> encoder = keras.Sequential(
       ...     [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2 * 4)]

@@ -7,7 +7,6 @@ import zlib
 from pathlib import Path
 
 import public_api
-from mkdocs.exceptions import PluginError
 
 _LOADED = (
     re.compile(r"<(?:script|img|iframe|source|video|audio)\b[^>]*\ssrc=\"?(https?:)?//[^\s\">]+"),
@@ -17,6 +16,9 @@ _LOADED = (
 
 
 def on_post_build(config, **_) -> None:
+    """Refuses a site that is not whole."""
+    from mkdocs.exceptions import PluginError
+
     site = Path(config.site_dir)
     wrong = [f"{path}: loads {what}" for path, what in loaded_from_elsewhere(site)]
     missing = sorted(public_api.names() - inventory(site / "objects.inv"))

@@ -21,10 +21,13 @@ def on_page_markdown(markdown: str, **_) -> str:
 
 
 def listing(path: str, name: str) -> str:
-    """The source of a function as a block of code."""
+    """The source of a function, but for its docstring, as a block of code."""
     text = (ROOT / path).read_text()
     node = next(n for n in ast.parse(text).body if getattr(n, "name", "") == name)
-    return f"```python\n{ast.get_source_segment(text, node)}\n```"
+    lines = text.splitlines()
+    head = lines[node.lineno - 1 : node.body[0].lineno - 1]
+    body = lines[node.body[1].lineno - 1 : node.end_lineno]
+    return "\n".join(["```python", *head, *body, "```"])
 
 
 def flags(program: str) -> list[tuple[str, str, str, str]]:

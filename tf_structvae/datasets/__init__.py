@@ -41,7 +41,7 @@ def info(name: str, **options: Any) -> Info:
       name: see `Spec`.
       **options: further fields of `Spec`.
 
-    Example:
+    Examples:
       >>> import tf_structvae as sv
       >>> sv.datasets.info("avatars", variant="64x64").image_shape
       (64, 64, 3)
@@ -90,7 +90,7 @@ def load(
     Raises:
       ValueError, FileNotFoundError, ImportError: what is missing, and what to do.
 
-    Example:
+    Examples:
       >>> import tf_structvae as sv
       >>> images = sv.datasets.load(
       ...     "avatars", "train", batch_size=8, steps=2, variant="16x16_tiny", data_dir="data"

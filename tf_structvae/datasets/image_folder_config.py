@@ -81,7 +81,8 @@ def config_name(root: str, *args, **kwargs) -> str:
 
     Args:
       root: of the folder.
-      **options: those of `make_config`.
+      *args: those of `make_config`.
+      **kwargs: likewise.
     """
     return make_config(root, *args, **kwargs).name
 

@@ -17,7 +17,7 @@ class FeatureLowRankMultivariateNormal(LowRankMultivariateNormal):
     `cov_factor`, `covariance` and the base class's view build P, so the cost hardly depends on the
     rank.
 
-    Example:
+    Examples:
       >>> import numpy as np, tf_structvae as sv
       >>> features, kernel = np.ones([6, 4], np.float32), np.ones([4, 3, 2], np.float32)
       >>> p = sv.distributions.FeatureLowRankMultivariateNormal(np.zeros(18), features, kernel, 0.1)

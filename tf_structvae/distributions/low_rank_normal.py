@@ -55,7 +55,7 @@ class LowRankMultivariateNormal(
 
     Not checked unless `validate_args`: that `cov_diag` is positive (or non-negative, as above).
 
-    Example:
+    Examples:
       >>> import numpy as np, tf_structvae as sv
       >>> factor = np.float32([[1, 0], [1, 0], [0, 2]])  # N = 3 entries, rank 2
       >>> p = sv.distributions.LowRankMultivariateNormal(np.zeros(3, np.float32), factor, 0.01)

@@ -48,7 +48,7 @@ class LowRankOperations:
         Returns:
           [*sample, *batch, N].
 
-        Example:
+        Examples:
           >>> import numpy as np, tf_structvae as sv
           >>> p = sv.distributions.LowRankMultivariateNormal([0.5, 0.5], [[0.1], [-0.1]], 1e-5)
           >>> p.sample_from_noise([2.0]).numpy().round(3).tolist()  # no pixel noise
@@ -193,7 +193,7 @@ class LowRankOperations:
         Returns:
           A distribution of the same kind.
 
-        Example:
+        Examples:
           >>> import tf_structvae as sv
           >>> factor = [[3.0, 0.0], [0.0, 1.0]]
           >>> p = sv.distributions.LowRankMultivariateNormal([0.0, 0.0], factor, 0.5)
@@ -230,7 +230,7 @@ class LowRankOperations:
           A distribution of the same kind over all N entries; without noise the observed ones are
           point masses at `value`.
 
-        Example:
+        Examples:
           >>> import tf_structvae as sv
           >>> factor = [[1.0], [1.0], [0.0]]
           >>> p = sv.distributions.LowRankMultivariateNormal([0.0] * 3, factor, 1e-5)

@@ -135,7 +135,7 @@ def frechet_distance_of_features(a, b, counts_a=None, counts_b=None) -> float:
     Raises:
       ValueError: features of different sizes, or fewer than two images.
 
-    Example:
+    Examples:
       >>> import numpy as np
       >>> from tf_structvae.evaluation.frechet import frechet_distance_of_features
       >>> x = np.random.default_rng(0).normal(size=[100, 3])

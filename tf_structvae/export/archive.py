@@ -42,7 +42,7 @@ def export(
       FileExistsError: the version exists.
       ImportError: `warm_up` without tensorflow-serving-api.
 
-    Example:
+    Examples:
       >>> import tensorflow as tf, tf_structvae as sv
       >>> path = sv.export.export(vae, "saved_models/faces", warm_up=False)  # a built StructuredVAE
       >>> path.as_posix()

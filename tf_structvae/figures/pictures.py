@@ -141,7 +141,7 @@ def grid(images: np.ndarray, columns: int, pad: int = 1) -> np.ndarray:
       columns: pictures in a row.
       pad: pixels between them.
 
-    Example:
+    Examples:
       >>> import numpy as np, tf_structvae as sv
       >>> sv.figures.grid(np.zeros([5, 8, 8, 3]), columns=3).shape
       (18, 27, 3)

@@ -43,7 +43,7 @@ class LowRankNormalHead(NormalHead):
     Raises:
       ValueError: an argument outside its range, or features without a static size.
 
-    Example:
+    Examples:
       >>> import keras, tf_structvae as sv
       >>> decoder = keras.Sequential(
       ...     [

@@ -137,7 +137,7 @@ class IndependentNormalHead(NormalHead):
       noise: "fixed", "learned" (one scalar) or "per_pixel" (linear in the features).
       mean_initial: initial bias of the mean.
 
-    Example:
+    Examples:
       >>> import keras, tf_structvae as sv
       >>> head = sv.layers.IndependentNormalHead(channels=1, epsilon=0.25)
       >>> p = head(keras.ops.ones([2, 4, 4, 8]))
