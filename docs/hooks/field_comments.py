@@ -15,6 +15,6 @@ class FieldComments(griffe.Extension):
     def on_attribute(self, *, attr: griffe.Attribute, **_: object) -> None:
         if attr.docstring or not attr.lineno or attr.lineno != attr.endlineno:
             return
-        found = _COMMENT.match(attr.lines_collection[attr.filepath][attr.lineno - 1])
+        found = _COMMENT.search(attr.lines_collection[attr.filepath][attr.lineno - 1])
         if found:
             attr.docstring = griffe.Docstring(found["text"], parent=attr)

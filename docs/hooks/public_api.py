@@ -76,14 +76,13 @@ def definitions(module: str) -> Iterator[tuple[str, ast.FunctionDef | ast.ClassD
 
 
 def members(module: str) -> list[str]:
-    """The public functions and classes of a module, by name."""
+    """The public names of a module: those it lists, or the functions and classes it defines."""
     defined = {
         node.name: not node.name.startswith("_")
         for node in tree(module).body
         if isinstance(node, ast.FunctionDef | ast.ClassDef)
     }
-    chosen = listed(module) or [name for name, public in defined.items() if public]
-    return [name for name in chosen if name in defined or find(f"{module}.{name}")]
+    return listed(module) or [name for name, public in defined.items() if public]
 
 
 def find(name: str) -> ast.FunctionDef | ast.ClassDef | None:
@@ -104,6 +103,9 @@ def find(name: str) -> ast.FunctionDef | ast.ClassDef | None:
 
 
 def names() -> set[str]:
-    """All public modules, functions and classes."""
+    """All public modules and names."""
     short = {f"{PACKAGE}.{module}.{name}" for name, module in constant("_NAMES").items()}
-    return {*modules(), *short} | {name for module in modules() for name, _ in definitions(module)}
+    own = {
+        f"{module}.{name}" for module in modules() if module != PACKAGE for name in members(module)
+    }
+    return {*modules(), *short, *own}

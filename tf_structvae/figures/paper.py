@@ -149,3 +149,4 @@ FIGURES = {
     12: Entry("editing_skin", "editing the skin", drawings.editing),
     13: Entry("editing_background", "editing the background", drawings.editing),
 }
+"""By the number in the paper."""

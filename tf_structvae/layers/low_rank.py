@@ -11,6 +11,7 @@ from tf_structvae.distributions import FeatureLowRankMultivariateNormal
 from tf_structvae.layers.normal import NormalHead, check_positive_int
 
 FACTOR_SCALES = ("kernel", "log_scale", "closed_form", "closed_form_triangular")
+"""Where the scale of P comes from; see `LowRankNormalHead`."""
 # Adam's step does not know the scale of a parameter, so this is how many times faster than the
 # other weights a learned log-scale moves.
 _LOG_SCALE_SPEED = 10.0

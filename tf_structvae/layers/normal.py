@@ -13,6 +13,7 @@ from tf_structvae import linalg
 tfd = tfp.distributions
 
 NOISES = ("fixed", "learned", "per_pixel")
+"""D: epsilon I, one learned scalar, or linear in the features."""
 # exp of it is the smallest noise variance that a learned noise can reach.
 _LOG_VARIANCE_FLOOR = math.log(1e-6)
 
