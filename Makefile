@@ -11,7 +11,7 @@ PYTEST = $(BIN)/python -m pytest -q -n auto --maxprocesses=4 --dist=loadfile
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: train compare test test-all test-browser check format clean
+.PHONY: train compare test test-all test-browser docs check format clean
 
 train: $(VENV)/.installed
 	$(TRAIN) --config configs/avatars.py --workdir $(RUNS)/avatars --resume
@@ -29,6 +29,10 @@ test-all: $(VENV)/.installed-test
 # The editor in a headless Chromium, which is installed by apt where that may be done.
 test-browser: $(VENV)/.installed-browser
 	$(BIN)/python -m pytest -q -m "" tests/test_editor_server.py tests/test_editor_browser.py
+
+# The site, in site/: open site/index.html. A warning is an error.
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
@@ -56,9 +60,13 @@ $(VENV)/.installed-browser: $(VENV)/.installed-test
 	command -v chromium || [ "$$(id -u)" != 0 ] || apt-get install -y -q chromium
 	@touch $@
 
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	@touch $@
+
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .ruff_cache .mypy_cache

@@ -31,6 +31,15 @@ SERVING = [
 ]
 # The editor may show a model behind another server. fastapi.testclient imports httpx, too.
 EDITOR = [*SERVING, "httpx>=0.27,<1"]
+# The site of `make docs`. mkdocs-material says it gets fixes until May 2027; Zensical succeeds it.
+DOCS = [
+    "mkdocs>=1.6,<2",
+    "mkdocs-material>=9.5,<10",
+    "mkdocstrings>=1,<2",
+    "mkdocstrings-python>=2,<3",
+    "nbconvert>=7.16,<8",
+    "ruff>=0.6",  # formats the signatures
+]
 PROGRAMS = sorted(p.name for p in (ROOT / "bin").iterdir() if p.is_file())
 
 setup(
@@ -77,6 +86,7 @@ setup(
             "pytest-xdist>=3.5,<4",
             "hypothesis>=6.100,<7",
         ],
+        "docs": DOCS,
         "dev": ["ruff>=0.6", "mypy>=1.11,<3"],
     },
     entry_points={

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import keras
 
 NORMALIZATIONS = ("batch", "sync_batch", "group", "none")
+"""By the batch, by the global batch of several devices, by groups of channels, or not at all."""
 
 
 def normalize(x, kind: str, name: str):

@@ -21,6 +21,10 @@ from tf_structvae.vae import StructuredVAE
 def build_constraints(config: ConfigDict, image_shape: tuple[int, ...]) -> list[Constraint]:
     """The constraints of eq. 2.
 
+    Args:
+      config: of an experiment.
+      image_shape: (H, W, C).
+
     Raises:
       ValueError: a target that no model can meet.
     """
@@ -54,7 +58,12 @@ def build_constraints(config: ConfigDict, image_shape: tuple[int, ...]) -> list[
 
 
 def build_head(config: ConfigDict, channels: int) -> NormalHead:
-    """The last layer of the decoder."""
+    """The last layer of the decoder.
+
+    Args:
+      config: of an experiment.
+      channels: C of the images.
+    """
     m = config.model
     common = {
         "epsilon": m.epsilon,
@@ -77,7 +86,13 @@ def build_head(config: ConfigDict, channels: int) -> NormalHead:
 def build_model(
     config: ConfigDict, image_shape: tuple[int, int, int], classes: int = 0
 ) -> StructuredVAE:
-    """The model of a config for images [H, W, C] with labels of so many classes, not compiled."""
+    """The model of a config, not compiled.
+
+    Args:
+      config: of an experiment.
+      image_shape: (H, W, C).
+      classes: K of a conditional model; 0: no labels.
+    """
     m = config.model
     head = build_head(config, image_shape[-1])
     norm = m.norm
@@ -127,7 +142,11 @@ def _mixing_rate(config: ConfigDict):
 
 
 def build_optimizer(config: ConfigDict) -> keras.optimizers.Optimizer:
-    """Adam with a linear warm-up and a cosine decay."""
+    """Adam with a linear warm-up and a cosine decay.
+
+    Args:
+      config: of an experiment.
+    """
     t = config.train
     rate: float | keras.optimizers.schedules.LearningRateSchedule = t.learning_rate
     if t.final_fraction != 1 or t.warmup_steps:

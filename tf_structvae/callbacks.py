@@ -25,7 +25,12 @@ def _scalars(logs: dict | None) -> dict[str, float]:
 
 
 class ProgressBar(keras.callbacks.Callback):
-    """One bar over all steps with an ETA and, in nats per image, what the paper constrains."""
+    """One bar over all steps with an ETA and, in nats per image, what the paper constrains.
+
+    Args:
+      total: steps of the run.
+      initial: the step it starts at.
+    """
 
     SHOWN = {
         "log_prob": "log p",
@@ -66,7 +71,11 @@ class ProgressBar(keras.callbacks.Callback):
 
 
 class CalibrationLog(keras.callbacks.Callback):
-    """Adds the calibration on some validation images to the logs of each epoch."""
+    """Adds the calibration on some validation images to the logs of each epoch.
+
+    Args:
+      images: batches [B, H, W, C].
+    """
 
     def __init__(self, images: tf.data.Dataset):
         super().__init__()
@@ -79,7 +88,11 @@ class CalibrationLog(keras.callbacks.Callback):
 
 
 class CsvLog(keras.callbacks.Callback):
-    """One row an epoch; a resumed run goes on in the same file."""
+    """One row an epoch; a resumed run goes on in the same file.
+
+    Args:
+      path: of the file.
+    """
 
     def __init__(self, path: Path):
         super().__init__()
@@ -100,7 +113,13 @@ class CsvLog(keras.callbacks.Callback):
 
 
 class TensorBoardLog(keras.callbacks.Callback):
-    """Scalars and a sheet of pictures each epoch."""
+    """Scalars and a sheet of pictures each epoch.
+
+    Args:
+      directory: of the events.
+      images: batches [B, H, W, C].
+      columns: pictures in a row.
+    """
 
     def __init__(self, directory: Path, images: tf.data.Dataset, columns: int = 8):
         super().__init__()
@@ -126,7 +145,11 @@ class TensorBoardLog(keras.callbacks.Callback):
 
 
 class SaveCheckpoint(keras.callbacks.Callback):
-    """A checkpoint at the end of each epoch; the best is the one of the highest validation ELBO."""
+    """A checkpoint at the end of each epoch; the best is the one of the highest validation ELBO.
+
+    Args:
+      checkpoints: of the run.
+    """
 
     def __init__(self, checkpoints: Checkpoints):
         super().__init__()
@@ -137,7 +160,11 @@ class SaveCheckpoint(keras.callbacks.Callback):
 
 
 class StopOnNonFinite(keras.callbacks.Callback):
-    """Stops the run at the first loss that is not finite; the last checkpoint stays."""
+    """Stops the run at the first loss that is not finite; the last checkpoint stays.
+
+    Args:
+      describe_batch: step -> what is said of its images.
+    """
 
     def __init__(self, describe_batch: Callable[[int], str]):
         super().__init__()

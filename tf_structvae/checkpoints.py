@@ -39,7 +39,11 @@ class Checkpoints:
         self._keep = {"last": keep, "best": 1}
 
     def steps(self, which: str = "last") -> list[int]:
-        """The steps that are on disk, oldest first; `which` is "last" or "best"."""
+        """The steps that are on disk, oldest first; `which` is "last" or "best".
+
+        Args:
+          which: "last" or "best".
+        """
         names = [p.name for p in self._folder(which).glob("ckpt-*.index")]
         found = [re.fullmatch(r"ckpt-(\d+)\.index", n) for n in names]
         return sorted(int(m[1]) for m in found if m)
@@ -56,6 +60,10 @@ class Checkpoints:
 
     def save(self, step: int, value: float | None = None) -> None:
         """Writes the present state, and keeps it as the best if `value` is the highest so far.
+
+        Args:
+          step: of the run.
+          value: how good the state is, larger is better; None is not compared.
 
         Raises:
           FloatingPointError: a weight is not finite; the checkpoints stay as they are.
@@ -98,6 +106,10 @@ class Checkpoints:
 
     def restore(self, which: str = "last", tell: Callable[[str], None] = print) -> int | None:
         """Loads the newest state that can be read, and tells of those that cannot.
+
+        Args:
+          which: "last" or "best".
+          tell: gets a line for each state that cannot be read.
 
         Returns:
           Its step, or None where there is none.

@@ -15,7 +15,14 @@ PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
 def default() -> ConfigDict:
-    """The calibrated recipe on `avatars` at 64x64."""
+    """The calibrated recipe on `avatars` at 64x64.
+
+    Examples:
+      >>> import tf_structvae as sv
+      >>> config = sv.config.default()
+      >>> config.model.rank = 50
+      >>> sv.config.validate(config)
+    """
     return ConfigDict(
         {
             "name": "avatars",
@@ -114,6 +121,13 @@ def use_papers_recipe(c: ConfigDict, entropy_budget: float | None = None) -> Con
     """Turns a config to D = 1e-5 I and constraints as the authors'; network and steps stay.
 
     The authors sum over a batch of 25 with rate 1 and damping 10: per image, 25 and 250.
+
+    Args:
+      c: a config, which is changed.
+      entropy_budget: nats per image above the entropy of D; None constrains no entropy.
+
+    Returns:
+      The same config.
     """
     c.model.noise = "fixed"
     c.model.epsilon = 1e-5
@@ -127,7 +141,12 @@ def use_papers_recipe(c: ConfigDict, entropy_budget: float | None = None) -> Con
 
 
 def paper(kl_target: float, entropy_target: float) -> ConfigDict:
-    """The paper's settings (4.1, Appendix A), the authors' constants, a network after theirs."""
+    """The paper's settings (4.1, Appendix A), the authors' constants, a network after theirs.
+
+    Args:
+      kl_target: nats per image.
+      entropy_target: nats per image, absolute.
+    """
     c = use_papers_recipe(default())
     stages = ((64, 1), (64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), (512, 1))
     # mirrored: a stage that halves the size doubles the filters, one that doubles it halves them
@@ -151,7 +170,11 @@ def paper(kl_target: float, entropy_target: float) -> ConfigDict:
 
 
 def validate(config: ConfigDict) -> None:
-    """Raises one ValueError that lists every impossible value of an experiment."""
+    """Raises one ValueError that lists every impossible value of an experiment.
+
+    Args:
+      config: of an experiment.
+    """
     wrong: list[str] = []
 
     def check(path: str, allowed: str, test: Callable) -> None:

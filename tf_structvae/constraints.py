@@ -37,6 +37,13 @@ class Constraint(keras.layers.Layer):
 
     Units: the authors sum over a batch of 25 with rate 1 and damping 10; per image that is rate 25
     and damping 250.
+
+    Examples:
+      >>> import tf_structvae as sv
+      >>> kl = sv.Constraint("kl", target=45.0, rate=0.2, damping=5.0)
+      >>> kl.update(50.0)  # five nats too many raise the price of a nat by 5 * 0.2
+      >>> float(kl.multiplier), float(kl.coefficient(50.0))
+      (1.0, 26.0)
     """
 
     def __init__(
@@ -113,18 +120,30 @@ class Constraint(keras.layers.Layer):
         return self.initial_target + (self.target - self.initial_target) * done
 
     def gap(self, value) -> tf.Tensor:
-        """value - current target."""
+        """value - current target.
+
+        Args:
+          value: of the quantity, scalar or [B].
+        """
         return value - self.current_target()
 
     def coefficient(self, value) -> tf.Tensor:
-        """The weight of the gap in the loss, a constant for the gradient."""
+        """The weight of the gap in the loss, a constant for the gradient.
+
+        Args:
+          value: the mean over the global batch.
+        """
         coefficient = self.multiplier + self.damping * self.gap(value)
         if self.kind == "upper_bound":
             coefficient = tf.maximum(coefficient, 0.0)
         return tf.stop_gradient(coefficient)
 
     def call(self, value):
-        """The term to add to a loss that is minimised; `value` is a scalar."""
+        """The term to add to a loss that is minimised; `value` is a scalar.
+
+        Args:
+          value: the mean over the global batch, a scalar.
+        """
         return self.coefficient(value) * self.gap(value)
 
     def update(self, value, weight=1.0) -> None:

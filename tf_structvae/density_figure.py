@@ -21,6 +21,12 @@ def sample_pictures(fit: Fit, reference: Fit, count: int, seed: int = 0) -> np.n
 
     P is known up to a rotation of omega. The one taken brings `fit` closest to `reference`
     (orthogonal Procrustes; Schoenemann, 1966), so that the same omega is nearly the same picture.
+
+    Args:
+      fit: whose pictures.
+      reference: the first fit, whose components give the signs.
+      count: how many.
+      seed: of omega.
     """
     u, _, v = np.linalg.svd(fit.factor.T @ reference.factor)
     noise = np.random.default_rng(seed).standard_normal([count, v.shape[1]])
@@ -28,7 +34,13 @@ def sample_pictures(fit: Fit, reference: Fit, count: int, seed: int = 0) -> np.n
 
 
 def component_pictures(fit: Fit, reference: Fit, count: int) -> np.ndarray:
-    """The leading directions, each with the sign it has in `reference`, [count, N]."""
+    """The leading directions, each with the sign it has in `reference`, [count, N].
+
+    Args:
+      fit: whose pictures.
+      reference: the fit that gives the signs.
+      count: how many.
+    """
     shown = fit.directions[:, :count]
     agree = np.sum(shown * reference.directions[:, :count], axis=0)
     return (shown * np.where(agree < 0, -1.0, 1.0)).T

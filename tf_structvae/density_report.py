@@ -35,7 +35,12 @@ class Fit(NamedTuple):
 
     @classmethod
     def of(cls, distribution: LowRankMultivariateNormal, seconds: float) -> Fit:
-        """Pictures are drawn as eq. 3 with omega_d = 0."""
+        """Pictures are drawn as eq. 3 with omega_d = 0.
+
+        Args:
+          distribution: the trained one, without a batch.
+          seconds: how long it took.
+        """
         p = distribution.principal_components()
         directions = p.directions.numpy()
         return cls(distribution, directions, directions * p.scales.numpy(), seconds)
@@ -75,6 +80,10 @@ def angles(a: Fit, b: Fit) -> dict[int, float]:
 
     For k = 1..10, as far as there are as many, and for all. Components without variance have no
     direction, and their subspaces are left out.
+
+    Args:
+      a: a fit.
+      b: another.
     """
     rank = min(int(np.sum(np.any(fit.directions != 0, axis=0))) for fit in (a, b))
     sizes = [*range(1, min(rank, _LEADING) + 1), *([rank] if rank > _LEADING else [])]
@@ -83,6 +92,10 @@ def angles(a: Fit, b: Fit) -> dict[int, float]:
 
 def numbers(fits: Mapping[str, Fit], log_prob: Mapping[str, np.ndarray]) -> dict:
     """All that is told of several fits, the first of which is compared with the others.
+
+    Args:
+      fits: by name.
+      log_prob: from `log_probs`.
 
     Returns:
       Log-probs with their standard errors, paired differences of the first to the others, angles
@@ -118,7 +131,11 @@ def _describe(fit: Fit, log_prob: np.ndarray) -> dict:
 
 
 def table(found: Mapping) -> str:
-    """`numbers` as two Markdown tables."""
+    """`numbers` as two Markdown tables.
+
+    Args:
+      found: from `numbers`.
+    """
     first = next(iter(found["fits"]))
     lines = [
         f"| | held-out log p, nats per image | {first} minus this | of it | noise variance | "
@@ -158,7 +175,15 @@ def write(
     image_shape: tuple[int, int, int],
     title: str,
 ) -> Sequence[Path]:
-    """density.json, density.md, density.png, and the first fit's parameters as density.npz."""
+    """density.json, density.md, density.png, and the first fit's parameters as density.npz.
+
+    Args:
+      directory: made if it is not there.
+      fits: by name.
+      found: from `numbers`.
+      image_shape: (H, W, C).
+      title: of the figure.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     paths = [directory / f"density.{kind}" for kind in ("json", "md", "png", "npz")]
     paths[0].write_text(json.dumps(found, indent=2) + "\n")

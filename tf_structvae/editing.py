@@ -27,6 +27,11 @@ def slerp(a, b, t) -> tf.Tensor:
 
     Returns:
       [..., R].
+
+    Examples:
+      >>> import tf_structvae as sv
+      >>> sv.editing.slerp([1.0, 0.0], [0.0, 1.0], 0.5).numpy().round(3).tolist()
+      [0.707, 0.707]
     """
     a, b = tf.convert_to_tensor(a), tf.convert_to_tensor(b)
     t = tf.convert_to_tensor(t, a.dtype)[..., tf.newaxis]
@@ -71,6 +76,11 @@ def slerp_grid(corners, rows: int, columns: int) -> tf.Tensor:
 
     Raises:
       ValueError: not four corners, or fewer than two rows or columns.
+
+    Examples:
+      >>> import numpy as np, tf_structvae as sv
+      >>> sv.editing.slerp_grid(np.eye(4, 25, dtype=np.float32), rows=5, columns=7).shape.as_list()
+      [5, 7, 25]
     """
     corners = tf.convert_to_tensor(corners)
     if corners.shape.rank is None or corners.shape.rank < 2 or corners.shape[-2] != 4:
@@ -125,6 +135,11 @@ def parse_edits(script: Any, image_shape: tuple[int, int, int]) -> list[Edit]:
 
     Raises:
       ValueError: anything else, with the place in the script.
+
+    Examples:
+      >>> import tf_structvae as sv
+      >>> sv.editing.parse_edits([{"pixel": [2, 3], "colour": "#ff0000"}], (8, 8, 3))
+      [Edit(pixel=(2, 3), colour=(1.0, 0.0, 0.0), brush=0.0, name='')]
     """
     if not isinstance(script, Sequence) or isinstance(script, str) or not script:
         raise ValueError(f"edits must be a list of at least one edit, got {script!r}.")
@@ -179,6 +194,10 @@ def _is_number(value: Any) -> bool:
 def disc(edit: Edit, image_shape: tuple[int, int, int]) -> np.ndarray:
     """The pixels that an edit paints: those no further than `brush` from its centre.
 
+    Args:
+      edit: what is painted.
+      image_shape: (H, W, C).
+
     Returns:
       bool [H, W].
     """
@@ -206,6 +225,14 @@ def edit_sequence(
 
     Returns:
       One `Step` an edit; the picture before the first is the mean of p.
+
+    Examples:
+      >>> import numpy as np, tf_structvae as sv
+      >>> grey, factor = np.full([1, 64], 0.5, np.float32), np.full([1, 64, 1], 0.1, np.float32)
+      >>> p = sv.distributions.LowRankMultivariateNormal(grey, factor, 1e-5)
+      >>> [step] = sv.editing.edit_sequence(p, [sv.editing.Edit((4, 4), (0.9,))], (8, 8, 1))
+      >>> float(step.mean[0, 0, 0, 0].round(2))  # all pixels move together here
+      0.9
     """
     shown = np.reshape(p.mean(), [-1, *image_shape])
     mask, value = np.zeros(image_shape, bool), np.zeros(image_shape, shown.dtype)

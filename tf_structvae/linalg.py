@@ -24,7 +24,12 @@ def _block_length(n: int, target: int = _BLOCK) -> int | None:
 
 
 def sum_to_shape(x: tf.Tensor, shape: tf.Tensor) -> tf.Tensor:
-    """Sums the dimensions along which `shape` was broadcast to the shape of x."""
+    """Sums the dimensions along which `shape` was broadcast to the shape of x.
+
+    Args:
+      x: of a shape that `shape` can be broadcast to.
+      shape: int [K].
+    """
     axes, _ = tf.raw_ops.BroadcastGradientArgs(s0=shape, s1=tf.shape(x))
     return tf.reshape(tf.reduce_sum(x, axes), shape)
 
@@ -94,7 +99,12 @@ def matmul(
 
 
 def einsum(equation: str, *tensors: tf.Tensor) -> tf.Tensor:
-    """`tf.einsum` of small tensors, in float64 where TensorFlow would use TensorFloat-32."""
+    """`tf.einsum` of small tensors, in float64 where TensorFlow would use TensorFloat-32.
+
+    Args:
+      equation: as of `tf.einsum`.
+      *tensors: of one dtype.
+    """
     dtype = tensors[0].dtype
     if dtype != tf.float32 or not _tensor_float_32():
         return tf.einsum(equation, *tensors)
@@ -215,7 +225,11 @@ def gram(
 
 
 def exact_gram(x: tf.Tensor) -> tf.Tensor:
-    """x^T x with every product exact, float64 [..., A, A]."""
+    """x^T x with every product exact, float64 [..., A, A].
+
+    Args:
+      x: [..., N, A].
+    """
     return gram(x, needs_exact=lambda _: tf.constant(True))[0]
 
 
@@ -242,7 +256,12 @@ def is_inexact(weighted_gram: tf.Tensor, error: tf.Tensor) -> tf.Tensor:
 
 
 def sum_of_squares(x: tf.Tensor, weights: tf.Tensor | None = None) -> tf.Tensor:
-    """Column sums of weights * x^2, float64 [..., K], of x [..., N, K] and weights [..., N]."""
+    """Column sums of weights * x^2, float64 [..., K], of x [..., N, K] and weights [..., N].
+
+    Args:
+      x: [..., N, K].
+      weights: [..., N]; None is one.
+    """
     squares = tf.square(x) if weights is None else tf.square(x) * weights[..., tf.newaxis]
     n = x.shape[-2]
     length = _block_length(n) if n is not None and n > _BLOCK else None
@@ -262,33 +281,59 @@ def _log_det(matrix: tf.Tensor, cholesky: tf.Tensor):
 
 
 def cholesky_solve(cholesky, rhs):
-    """(L L^T)^-1 rhs with broadcasting batch dimensions."""
+    """(L L^T)^-1 rhs with broadcasting batch dimensions.
+
+    Args:
+      cholesky: L, [..., R, R].
+      rhs: [..., R, K].
+    """
     half = tf.linalg.triangular_solve(cholesky, rhs, lower=True)
     return tf.linalg.triangular_solve(cholesky, half, lower=True, adjoint=True)
 
 
 def cholesky_inverse(cholesky: tf.Tensor) -> tf.Tensor:
-    """(L L^T)^-1, [..., R, R]."""
+    """(L L^T)^-1, [..., R, R].
+
+    Args:
+      cholesky: L, [..., R, R].
+    """
     eye = tf.eye(tf.shape(cholesky)[-1], batch_shape=tf.shape(cholesky)[:-2], dtype=cholesky.dtype)
     return tf.linalg.cholesky_solve(cholesky, eye)
 
 
 def inverse_root(cholesky: tf.Tensor) -> tf.Tensor:
-    """L^-T, [..., R, R]: a square root of (L L^T)^-1 = L^-T L^-1 without another factorisation."""
+    """L^-T, [..., R, R]: a square root of (L L^T)^-1 = L^-T L^-1 without another factorisation.
+
+    Args:
+      cholesky: L, [..., R, R].
+    """
     eye = tf.eye(tf.shape(cholesky)[-1], batch_shape=tf.shape(cholesky)[:-2], dtype=cholesky.dtype)
     return tf.linalg.triangular_solve(cholesky, eye, lower=True, adjoint=True)
 
 
 def log_det(matrix: tf.Tensor, cholesky: tf.Tensor) -> tf.Tensor:
-    """log |M| = 2 sum log diag L for M = L L^T; d log|M| / dM = M^-1, taken from L."""
+    """log |M| = 2 sum log diag L for M = L L^T; d log|M| / dM = M^-1, taken from L.
+
+    Args:
+      matrix: M, [..., R, R].
+      cholesky: its L, [..., R, R].
+    """
     return _log_det(matrix, cholesky)
 
 
 def capacitance(weighted_gram: tf.Tensor) -> tf.Tensor:
-    """I + P^T D^-1 P, float64 [..., R, R], from the Gram matrix P^T D^-1 P."""
+    """I + P^T D^-1 P, float64 [..., R, R], from the Gram matrix P^T D^-1 P.
+
+    Args:
+      weighted_gram: [..., R, R].
+    """
     return tf.linalg.set_diag(weighted_gram, tf.linalg.diag_part(weighted_gram) + 1.0)
 
 
 def symmetric_inverse_root(eigenvalues: tf.Tensor) -> tf.Tensor:
-    """a with (I + Q V diag(a) V^T Q^T)^2 = I + Q Q^T, for Q^T Q = V diag(eigenvalues) V^T."""
+    """a with (I + Q V diag(a) V^T Q^T)^2 = I + Q Q^T, for Q^T Q = V diag(eigenvalues) V^T.
+
+    Args:
+      eigenvalues: [..., R], >= 0.
+    """
     return 1.0 / (1.0 + tf.sqrt(1.0 + eigenvalues))

@@ -8,7 +8,21 @@ import tensorflow as tf
 
 @keras.saving.register_keras_serializable(package="tf_structvae")
 class NegativeLogLikelihood(keras.losses.Loss):
-    """Mean of -log p(y_true), nats per example, for a network whose output is a distribution p."""
+    """Mean of -log p(y_true), nats per example, for a network whose output is a distribution p.
+
+    Args:
+      name: of the loss.
+      **kwargs: of `keras.losses.Loss`.
+
+    Examples:
+      >>> import keras, numpy as np, tf_structvae as sv
+      >>> model = keras.Sequential([keras.Input((8, 8, 1)), sv.layers.LowRankNormalHead(1, rank=2)])
+      >>> model.compile("adam", sv.losses.NegativeLogLikelihood())
+      >>> images = np.ones([6, 8, 8, 1], np.float32)
+      >>> history = model.fit(images, images, epochs=2, verbose=0).history
+      >>> len(history["loss"])
+      2
+    """
 
     def __init__(self, name: str = "negative_log_likelihood", **kwargs):
         super().__init__(name=name, **kwargs)

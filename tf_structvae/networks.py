@@ -46,6 +46,9 @@ def residual_encoder(
       activation: any Keras activation.
       classes: K of a network for [images, one-hot labels [B, K]]; each class adds features of its
         own to those of the first convolution. 0: no labels.
+
+    Raises:
+      ValueError: an unknown pool.
     """
     image = keras.Input(image_shape, name="image")
     inputs = image

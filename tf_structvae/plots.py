@@ -21,6 +21,10 @@ def spectrum(spectrum: Spectrum, suggestion: Suggestion) -> Figure:
     """The spectrum of a data set and how `suggestion` shares it out among z, P and D.
 
     Left: principal variances on log axes. Right: the variance that a rank holds and that z tells.
+
+    Args:
+      spectrum: of a data set.
+      suggestion: from `targets.suggest`.
     """
     figure = Figure(figsize=(9.6, 4.6), dpi=150, layout="constrained")
     grid = figure.add_gridspec(2, 2, width_ratios=(1.75, 1))

@@ -19,14 +19,24 @@ NO_PIXEL_NOISE = "Samples are drawn as eq. 3 with omega_d = 0 (no pixel noise)."
 
 
 def describe(experiment: Experiment) -> str:
-    """One line on the model and what it was trained on."""
+    """One line on the model and what it was trained on.
+
+    Args:
+      experiment: any.
+    """
     c = experiment.config
     kind = "standard VAE" if c.model.likelihood == "independent" else f"rank {c.model.rank}"
     return f"{c.name}: {kind}, {experiment.source.info.name}, {experiment.step} steps"
 
 
 def prior_distribution(experiment: Experiment, count: int, seed: int):
-    """p(x | z) for `count` draws of z from the prior; of a conditional model, of labels, too."""
+    """p(x | z) for `count` draws of z from the prior; of a conditional model, of labels, too.
+
+    Args:
+      experiment: a trained one.
+      count: of draws.
+      seed: of z and of labels.
+    """
     z = np.random.default_rng(seed).standard_normal([count, experiment.model.latent_dim])
     labels = experiment.draw_labels(count, seed)
     return experiment.exact_model.decode(tf.constant(z, tf.float32), *labels)
@@ -34,6 +44,10 @@ def prior_distribution(experiment: Experiment, count: int, seed: int):
 
 def parse_pixel(words: Sequence[str] | None, image_shape) -> tuple[int, int]:
     """(row, column) from two words; the centre from None.
+
+    Args:
+      words: row and column as text, or None.
+      image_shape: (H, W, C).
 
     Raises:
       ValueError: not two whole numbers inside the image.
@@ -113,7 +127,12 @@ def class_sheet(experiment: Experiment, columns: int = 10, seed: int = 4) -> Fig
 
 
 def prior_panels(experiments: Sequence[Experiment], count: int) -> list[tuple[str, np.ndarray]]:
-    """Means and samples of each experiment at the same draws of z."""
+    """Means and samples of each experiment at the same draws of z.
+
+    Args:
+      experiments: trained ones.
+      count: of draws.
+    """
     found = []
     for e in experiments:
         p = prior_distribution(e, count, seed=2)
@@ -125,7 +144,11 @@ def prior_panels(experiments: Sequence[Experiment], count: int) -> list[tuple[st
 
 
 def write_scores(experiment: Experiment) -> dict[str, heldout.Estimate]:
-    """Scores on the test split; also as workdir/scores.json and pictures/calibration.png."""
+    """Scores on the test split; also as workdir/scores.json and pictures/calibration.png.
+
+    Args:
+      experiment: a trained one.
+    """
     found = scores.score(experiment)
     scores.write(found, experiment.workdir / "scores.json")
     directory = experiment.workdir / "pictures"
@@ -138,7 +161,12 @@ def write_scores(experiment: Experiment) -> dict[str, heldout.Estimate]:
 
 
 def write_comparison(experiments: Sequence[Experiment], directory: Path) -> tuple[Path, str]:
-    """Means and samples of several experiments side by side, and their scores as a table."""
+    """Means and samples of several experiments side by side, and their scores as a table.
+
+    Args:
+      experiments: trained ones.
+      directory: made if it is not there.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     figure = figures.panels(
         prior_panels(experiments, 24), 4, "The same latents from the prior; means and samples"

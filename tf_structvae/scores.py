@@ -30,7 +30,11 @@ class Scores(NamedTuple):
 
 
 def score(experiment: Experiment) -> Scores:
-    """Held-out scores on the test split, and how samples from the prior compare with it."""
+    """Held-out scores on the test split, and how samples from the prior compare with it.
+
+    Args:
+      experiment: a trained one.
+    """
     model = experiment.exact_model
     estimates, calibration = heldout.held_out(model, experiment.evaluation_batches("test"))
     data = BlockVariance.of_batches(experiment.evaluation_images("test"))
@@ -45,7 +49,14 @@ def score(experiment: Experiment) -> Scores:
 
 
 def prior_samples(experiment: Experiment, count: int, seed: int = 3, means: bool = False):
-    """Samples (eq. 3, omega_d = 0) or means at draws of z from the prior, [count, H, W, C]."""
+    """Samples (eq. 3, omega_d = 0) or means at draws of z from the prior, [count, H, W, C].
+
+    Args:
+      experiment: a trained one.
+      count: of draws.
+      seed: of z and all noise.
+      means: whether means are taken.
+    """
     kind = "means" if means else "samples"
     return np.concatenate(list(prior_batches(experiment, count, kind, seed)))
 
@@ -132,7 +143,12 @@ def prior_distributions(
 
 
 def data_moments(experiment: Experiment, features: str) -> Moments:
-    """Of the test images, to score several models of the same data against them."""
+    """Of the test images, to score several models of the same data against them.
+
+    Args:
+      experiment: whose data.
+      features: one of `evaluation.features.NAMES`.
+    """
     return frechet_scores.moments(experiment.evaluation_images("test"), features)
 
 
@@ -156,7 +172,12 @@ def frechet(experiment: Experiment, data: Moments, features: str) -> dict[str, f
 
 
 def write(scores: Scores, path: Path) -> None:
-    """Estimates and calibration as JSON."""
+    """Estimates and calibration as JSON.
+
+    Args:
+      scores: from `score`.
+      path: of the file.
+    """
     text = {k: v.as_json() for k, v in scores.estimates.items()}
     c = scores.calibration
     components = {
@@ -168,7 +189,11 @@ def write(scores: Scores, path: Path) -> None:
 
 
 def table(scores: Mapping[str, Mapping[str, Estimate]]) -> str:
-    """Rows of scores, one column an experiment, as a Markdown table."""
+    """Rows of scores, one column an experiment, as a Markdown table.
+
+    Args:
+      scores: by experiment, and then by row.
+    """
     names = list(scores)
     rows = list(dict.fromkeys(row for found in scores.values() for row in found))
     lines = ["| held-out, per image | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]

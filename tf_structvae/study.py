@@ -26,6 +26,9 @@ _FAILURE = re.compile(r"the loss is \S+ at step \d+|the weight \S+ is not finite
 def load_file(path: str | Path) -> ModuleType:
     """A config file with VARIANTS and STUDIES, such as configs/study.py.
 
+    Args:
+      path: of the file.
+
     Raises:
       ValueError: no such file.
     """
@@ -50,6 +53,7 @@ class Run(NamedTuple):
 
     @property
     def finished(self) -> bool:
+        """Whether it has its scores."""
         return (self.workdir / "scores.json").exists() or self.failure is not None
 
     @property
@@ -63,6 +67,11 @@ def train_all(runs: Sequence[Run], overrides: Sequence[str], jobs: int) -> None:
     """Trains what is not finished, `jobs` at a time, each on its own share of the cores.
 
     A run whose loss is not finite is a result and noted as such.
+
+    Args:
+      runs: those of a study.
+      overrides: FIELD=VALUE, for every run.
+      jobs: how many at a time.
 
     Raises:
       RuntimeError: a run ended for any other reason.
@@ -91,7 +100,12 @@ def _job(run: Run, overrides: Sequence[str]) -> Job:
 
 
 def score_frechet(runs: Sequence[Run], features: str) -> None:
-    """Table 1's scores of all runs that ended well, each kept beside the run."""
+    """Table 1's scores of all runs that ended well, each kept beside the run.
+
+    Args:
+      runs: those of a study.
+      features: one of `evaluation.features.NAMES`.
+    """
     data = None
     todo = [r for r in runs if r.failure is None and not _frechet_file(r, features).exists()]
     for run in tqdm(todo, desc=features, unit="run"):
@@ -107,7 +121,12 @@ def _frechet_file(run: Run, features: str) -> Path:
 
 
 def picture(runs: Sequence[Run], columns: int = 12) -> Figure:
-    """Means and samples of the first good run of each variant, at the same latents."""
+    """Means and samples of the first good run of each variant, at the same latents.
+
+    Args:
+      runs: those of a study.
+      columns: pictures in a row.
+    """
     rows = []
     for variant in dict.fromkeys(r.variant for r in runs):
         good = [r for r in runs if r.variant == variant and r.failure is None]
@@ -121,7 +140,11 @@ def picture(runs: Sequence[Run], columns: int = 12) -> Figure:
 
 
 def results(run: Run) -> dict[str, float]:
-    """Held-out scores, and the means of the constrained quantities over the last epoch."""
+    """Held-out scores, and the means of the constrained quantities over the last epoch.
+
+    Args:
+      run: one that ended well.
+    """
     saved = json.loads((run.workdir / "scores.json").read_text())
     found = {k: v["value"] for k, v in saved["estimates"].items()}
     for path in run.workdir.glob("frechet_*.json"):
@@ -135,7 +158,12 @@ def results(run: Run) -> dict[str, float]:
 
 
 def table(runs: Sequence[Run], columns: Sequence[str]) -> str:
-    """Mean and standard deviation over the seeds of each variant, as a Markdown table."""
+    """Mean and standard deviation over the seeds of each variant, as a Markdown table.
+
+    Args:
+      runs: those of a study.
+      columns: rows of `results`.
+    """
     lines = ["| variant | runs | " + " | ".join(columns) + " |", "|---" * (len(columns) + 2) + "|"]
     for variant in dict.fromkeys(r.variant for r in runs):
         own = [r for r in runs if r.variant == variant]

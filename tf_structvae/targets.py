@@ -20,8 +20,18 @@ _COLUMNS = 4096  # of the data that are float64 at one time
 def entropy_floor(image_shape: tuple[int, ...], epsilon: float) -> float:
     """Entropy of N(mu, epsilon I), nats per image: what an entropy target cannot go below.
 
+    Args:
+      image_shape: (H, W, C).
+      epsilon: the variance of D = epsilon I.
+
     Raises:
       ValueError: an epsilon that is no variance.
+
+    Examples:
+      >>> import tf_structvae as sv
+      >>> floor = sv.targets.entropy_floor((218, 178, 3), 1e-5)
+      >>> round(floor), round(-504750 - floor)  # what the paper's target leaves to P
+      (-504940, 190)
     """
     _require(epsilon > 0 and math.isfinite(epsilon), "epsilon", epsilon, "a finite number > 0")
     return 0.5 * float(np.prod(image_shape)) * math.log(2 * math.pi * math.e * epsilon)
@@ -84,7 +94,11 @@ class Spectrum:
         return int(np.prod(self.image_shape))
 
     def share(self, rank: int) -> float:
-        """Share of the variance in the leading components."""
+        """Share of the variance in the leading components.
+
+        Args:
+          rank: R.
+        """
         return float(self.eigenvalues[:rank].sum() / self.total_variance)
 
 
@@ -204,6 +218,9 @@ class Suggestion:
 
         exp((budget - entropy_budget) / R), the geometric mean over the components: above 1 is too
         bright, below 1 too timid.
+
+        Args:
+          entropy_budget: nats per image.
         """
         return math.exp((entropy_budget - self.entropy_budget) / self.rank)
 
@@ -213,13 +230,22 @@ def told(eigenvalues: np.ndarray, water_level: float) -> tuple[float, float]:
 
     K = 1/2 sum log(lambda_k / theta) nats over lambda_k > theta: the rate of a Gaussian source at
     the distortion sum min(lambda_k, theta) (reverse water-filling; Cover and Thomas, 10.3.3).
+
+    Args:
+      eigenvalues: descending, [K].
+      water_level: theta.
     """
     above = eigenvalues[eigenvalues > water_level]
     return 0.5 * float(np.log(above / water_level).sum()), float((above - water_level).sum())
 
 
 def water_level_of_kl(eigenvalues: np.ndarray, kl: float) -> float:
-    """theta at which z has spent `kl` nats on a descending spectrum [K]."""
+    """theta at which z has spent `kl` nats on a descending spectrum [K].
+
+    Args:
+      eigenvalues: descending, [K].
+      kl: nats per image.
+    """
     logs = np.log(eigenvalues[eigenvalues > 0])
     sums, count = np.cumsum(logs), np.arange(1, len(logs) + 1)
     # nats to bring m directions down to the m-th; m of them are told when that is affordable
@@ -228,7 +254,12 @@ def water_level_of_kl(eigenvalues: np.ndarray, kl: float) -> float:
 
 
 def water_level_of_share(eigenvalues: np.ndarray, share: float) -> float:
-    """theta at which z has told `share` of the variance of a descending spectrum [K]."""
+    """theta at which z has told `share` of the variance of a descending spectrum [K].
+
+    Args:
+      eigenvalues: descending, [K].
+      share: in [0, 1].
+    """
     sums, count = np.cumsum(eigenvalues), np.arange(1, len(eigenvalues) + 1)
     told_variance = share * sums[-1]
     m = max(int(np.sum(sums - count * eigenvalues <= told_variance)), 1)
@@ -319,7 +350,12 @@ def _require(good: bool, name: str, value: object, allowed: str) -> None:
 
 
 def explain(spectrum: Spectrum, s: Suggestion) -> str:
-    """Why `s`, in a few lines."""
+    """Why `s`, in a few lines.
+
+    Args:
+      spectrum: of a data set.
+      s: from `suggest`.
+    """
     active = int(np.sum(spectrum.eigenvalues > s.water_level))
     more = 2 * s.water_level / spectrum.total_variance
     return "\n".join(

@@ -32,6 +32,9 @@ class Experiment:
           config: see `tf_structvae.config`.
           directory: where the run is kept, `workdir`.
           distribute: one of `cluster.STRATEGIES`.
+
+        Raises:
+          ValueError: an impossible config, or fewer images in a batch than replicas.
         """
         config_lib.validate(config)
         self.strategy = cluster.build_strategy(distribute)  # before TensorFlow does anything else
@@ -92,7 +95,11 @@ class Experiment:
         return "\n".join(lines)
 
     def targets(self, logs: dict[str, float]) -> str:
-        """Each constrained quantity of logged values beside its target."""
+        """Each constrained quantity of logged values beside its target.
+
+        Args:
+          logs: as `train` returns them.
+        """
         if not logs:
             return "nothing was left to train"
         found = [
@@ -126,16 +133,30 @@ class Experiment:
         return int(self.model.steps.numpy())
 
     def evaluation_images(self, split: str) -> tf.data.Dataset:
-        """Batches of the first `config.evaluation.images` images of a split, without labels."""
+        """Batches of the first `config.evaluation.images` images of a split, without labels.
+
+        Args:
+          split: "validation" or "test".
+        """
         e = self.config.evaluation
         return pipeline.evaluation_batches(self._source(split).take(e.images), e.batch_size)
 
     def evaluation_batches(self, split: str, shard: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
-        """As `evaluation_images`, but what the model takes: of a conditional (images, labels)."""
+        """As `evaluation_images`, but what the model takes: of a conditional (images, labels).
+
+        Args:
+          split: "validation" or "test".
+          shard: (index, count) of a worker.
+        """
         return self.batches(self._source(split).take(self.config.evaluation.images), shard)
 
     def batches(self, source: datasets.Source, shard: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
-        """One ordered pass over a source, as the model takes it."""
+        """One ordered pass over a source, as the model takes it.
+
+        Args:
+          source: a split.
+          shard: (index, count) of a worker.
+        """
         c = self.config
         return pipeline.evaluation_batches(
             source, c.evaluation.batch_size, shard, label=c.data.label
@@ -153,6 +174,10 @@ class Experiment:
 
         A draw from the prior of a conditional model is one of z ~ N(0, I) and of y from the data.
 
+        Args:
+          count: of labels.
+          seed: of the draw.
+
         Returns:
           (labels,), the same for the same seed and the first ones of more; () without labels.
         """
@@ -163,7 +188,11 @@ class Experiment:
         return (tf.constant(found, tf.int32),)
 
     def training_batches(self, shard: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
-        """Batches, as the model takes them, from the present step to the last."""
+        """Batches, as the model takes them, from the present step to the last.
+
+        Args:
+          shard: (index, count) of a worker.
+        """
         t, d = self.config.train, self.config.data
         return pipeline.training_batches(
             self.source,
@@ -178,6 +207,10 @@ class Experiment:
 
     def start(self, resume: bool = False, allow_changes: bool = False) -> None:
         """Takes possession of the work directory; see `workdir.check`.
+
+        Args:
+          resume: whether to go on with what is there.
+          allow_changes: whether the config may then differ.
 
         Raises:
           ValueError: the workers do not share the directory.

@@ -48,6 +48,20 @@ class StructuredVAE(keras.Model):
     vae.fit(batches)  # of (images [B, H, W, C], labels int [B])
     vae.decode(latents, labels)
     ```
+
+    Examples:
+      >>> import keras, numpy as np, tf_structvae as sv
+      >>> encoder = keras.Sequential(
+      ...     [keras.Input((8, 8, 3)), keras.layers.Flatten(), keras.layers.Dense(2 * 4)]
+      ... )
+      >>> head = sv.layers.LowRankNormalHead(channels=3, rank=2)
+      >>> decoder = keras.Sequential(
+      ...     [keras.Input((4,)), keras.layers.Dense(64 * 5), keras.layers.Reshape((8, 8, 5)), head]
+      ... )
+      >>> vae = sv.StructuredVAE(encoder, decoder)
+      >>> p = vae.decode(np.zeros([2, 4], np.float32))
+      >>> p.sample_from_noise(np.ones([2, 2], np.float32)).shape.as_list()
+      [2, 192]
     """
 
     def __init__(
@@ -201,7 +215,13 @@ class StructuredVAE(keras.Model):
         return self.decoder(inputs, training=training)
 
     def call(self, images, labels=None, training: bool = False):
-        """p(x | z) at the mean of q(z | x); of a conditional model with labels, see `encode`."""
+        """p(x | z) at the mean of q(z | x).
+
+        Args:
+          images: [B, H, W, C] in [0, 1].
+          labels: see `encode`.
+          training: whether layers behave as in training.
+        """
         given = class_labels.given(labels)
         q = self.encode(images, *given, training=training)
         return self.decode(q.mean(), *given, training=training)
@@ -217,7 +237,14 @@ class StructuredVAE(keras.Model):
     # --- Training -----------------------------------------------------------------------------
 
     def observe(self, images, latents, labels=None, training: bool = False) -> Observation:
-        """Scores images [B, H, W, C] (with labels [B]) under p(x | z) at latents [M, B, L]."""
+        """Scores images under p(x | z).
+
+        Args:
+          images: [B, H, W, C] in [0, 1].
+          latents: [M, B, L].
+          labels: see `encode`.
+          training: whether layers behave as in training.
+        """
         samples, batch = tf.shape(latents)[0], tf.shape(images)[0]
         given = [tf.tile(y, [samples]) for y in class_labels.given(labels)]
         p = self.decode(tf.reshape(latents, [-1, self.latent_dim]), *given, training=training)
@@ -277,7 +304,11 @@ class StructuredVAE(keras.Model):
             self._means[name].update_state(mean, sample_weight=count)
 
     def predict_step(self, data):
-        """The means of p(x | z) at the mean of q(z | x), [B, H * W * C]."""
+        """The means of p(x | z) at the mean of q(z | x), [B, H * W * C].
+
+        Args:
+          data: images [B, H, W, C], or a tuple (images, labels [B]).
+        """
         images, labels = self._unpack(data)
         return self(images, *class_labels.given(labels)).mean()
 

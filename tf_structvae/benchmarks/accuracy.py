@@ -66,35 +66,84 @@ def _torch(loc, factor, epsilon, x):
     return float(d.log_prob(x)), float(d.entropy())
 
 
-_CLASSES = {"ours": _ours, "tfp_covariance": _tfp, "torch": _torch}
+def _subtractive(loc, factor, epsilon, x):
+    """r^T r / eps - (P^T r)^T M^-1 (P^T r) / eps, as the Woodbury identity is mostly written."""
+    from tf_structvae import linalg
+
+    r = x - loc
+    m = np.float64(epsilon) * np.eye(factor.shape[1]) + linalg.exact_gram(factor).numpy()
+    projected = (factor.T @ r).astype(np.float64)
+    explained = np.float32(projected @ np.linalg.solve(m, projected)) / np.float32(epsilon)
+    form = np.float32(r @ r) / np.float32(epsilon) - explained
+    return _assemble(form, m, len(r), epsilon)
 
 
-def table() -> str:
-    """Absolute errors in nats of log-density (in-model x) and entropy, as a Markdown table."""
+def _plain_gram(loc, factor, epsilon, x):
+    """The residual form with all products and the factorisation in float32."""
+    r = x - loc
+    m = np.float32(epsilon) * np.eye(factor.shape[1], dtype=np.float32) + factor.T @ factor
+    np.linalg.cholesky(m)  # which a float32 implementation would need
+    c = np.linalg.solve(m, factor.T @ r)
+    form = np.sum((r - factor @ c) ** 2) / np.float32(epsilon) + c @ c
+    return _assemble(form, m, len(r), epsilon)
+
+
+def _assemble(form, m, n: int, epsilon: float) -> tuple[float, float]:
+    """log-density and entropy from the quadratic form and M, summed in float64."""
+    log_det = (n - len(m)) * np.log(epsilon) + np.linalg.slogdet(m)[1]
+    log_2pi = np.log(2 * np.pi)
+    return float(-0.5 * (n * log_2pi + log_det + form)), float(0.5 * (n * (1 + log_2pi) + log_det))
+
+
+CLASSES = {"ours": _ours, "tfp_covariance": _tfp, "torch": _torch}
+# what ours does otherwise, one at a time
+FORMS = {"subtractive form": _subtractive, "float32 Gram matrix": _plain_gram}
+
+Errors = dict[str, dict[str, list[float | str]]]
+
+
+def errors() -> Errors:
+    """Absolute errors in nats of log-density (in-model x) and entropy, float32 against float64.
+
+    Returns:
+      By factor, and then by implementation: the two errors, or twice why there are none.
+    """
     problem = Problem(batch=1)
     epsilon = float(np.float32(problem.epsilon))
     rng = np.random.default_rng(1)
     loc = rng.uniform(size=problem.entries).astype(np.float32)
-    lines = [
-        f"| P (N = {problem.entries}, R = {problem.rank}, epsilon = {problem.epsilon:g}) | "
-        + " | ".join(f"{name}: log p | {name}: entropy" for name in _CLASSES)
-        + " |",
-        "|---" * (1 + 2 * len(_CLASSES)) + "|",
-    ]
+    found: Errors = {}
     for name, factor in factors(problem.entries, problem.rank).items():
         noise = rng.normal(size=problem.rank), rng.normal(size=problem.entries)
         x = (loc + factor @ noise[0] + np.sqrt(epsilon) * noise[1]).astype(np.float32)
         truth = exact(loc, factor, x, epsilon)
-        cells = []
-        for evaluate in _CLASSES.values():
-            try:
-                cells += [
-                    f"{abs(g - t):.2g}"
-                    for g, t in zip(evaluate(loc, factor, epsilon, x), truth, strict=True)
-                ]
-            except ImportError:
-                cells += ["not installed"] * 2
-            except Exception as error:  # a failed factorisation is what is to be shown
-                cells += [type(error).__name__] * 2
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+        found[name] = {
+            k: _errors(evaluate, truth, loc, factor, epsilon, x)
+            for k, evaluate in {**CLASSES, **FORMS}.items()
+        }
+    return found
+
+
+def _errors(evaluate, truth, *numbers) -> list[float | str]:
+    try:
+        return [abs(g - t) for g, t in zip(evaluate(*numbers), truth, strict=True)]
+    except ImportError:
+        return ["not installed"] * 2
+    except Exception as error:  # a failed factorisation is what is to be shown
+        return [type(error).__name__] * 2
+
+
+def table(found: Errors) -> str:
+    """`errors` as a Markdown table."""
+    problem = Problem(batch=1)
+    names = [*CLASSES, *FORMS]
+    lines = [
+        f"| P (N = {problem.entries}, R = {problem.rank}, epsilon = {problem.epsilon:g}) | "
+        + " | ".join(f"{name}: log p | {name}: entropy" for name in names)
+        + " |",
+        "|---" * (1 + 2 * len(names)) + "|",
+    ]
+    for factor, row in found.items():
+        cells = [e if isinstance(e, str) else f"{e:.2g}" for name in names for e in row[name]]
+        lines.append(f"| {factor} | " + " | ".join(cells) + " |")
     return "\n".join(lines)

@@ -19,6 +19,13 @@ __all__ = ["FITS", "NAMES", "SPLITS", "Info", "Source", "Spec", "info", "load", 
 def prepare(spec: Spec, split: str) -> Source:
     """Makes the records of a data set if need be, and opens one split.
 
+    Args:
+      spec: which data set, and how its images are fitted.
+      split: one of `SPLITS`.
+
+    Returns:
+      The split, ready to be read.
+
     Raises:
       ValueError, FileNotFoundError, ImportError: what is missing, and what to do.
     """
@@ -33,6 +40,11 @@ def info(name: str, **options: Any) -> Info:
     Args:
       name: see `Spec`.
       **options: further fields of `Spec`.
+
+    Examples:
+      >>> import tf_structvae as sv
+      >>> sv.datasets.info("avatars", variant="64x64").image_shape
+      (64, 64, 3)
     """
     from tf_structvae.datasets import preparation
 
@@ -79,6 +91,14 @@ def load(
 
     Raises:
       ValueError, FileNotFoundError, ImportError: what is missing, and what to do.
+
+    Examples:
+      >>> import tf_structvae as sv
+      >>> images = sv.datasets.load(
+      ...     "avatars", "train", batch_size=8, steps=2, variant="16x16_tiny", data_dir="data"
+      ... )
+      >>> [batch.shape.as_list() for batch in images]
+      [[8, 16, 16, 3], [8, 16, 16, 3]]
     """
     from tf_structvae.datasets import augment as changes
     from tf_structvae.datasets import pipeline

@@ -42,6 +42,11 @@ class Placement(NamedTuple):
 def check(size: tuple[int, int], policy: str, channels: int | None = None) -> None:
     """Refuses what no image can be fitted to.
 
+    Args:
+      size: (height, width) of the target.
+      policy: one of `POLICIES`.
+      channels: 1, 3 or None.
+
     Raises:
       ValueError: `size` is not (height, width) in whole pixels, `policy` is not one of `POLICIES`,
         or `channels` neither None nor one of `CHANNELS`.
@@ -66,12 +71,14 @@ def place(
     """Which part of a height x width source goes where in a target of `size`.
 
     Args:
-      height, width: of the source; integers, or int64 scalars of TensorFlow.
+      height: of the source; an integer, or an int64 scalar of TensorFlow.
+      width: likewise.
       size: (height, width) of the target.
       policy: "crop" scales until the target is covered and cuts what hangs over, half on each
         side; "pad" scales until all is inside, half the bars on each side; "stretch" gives up the
         aspect ratio.
-      minimum, maximum: of two such numbers.
+      minimum: of two such numbers.
+      maximum: of two such numbers.
     """
     h, w = size
     if policy == "crop":
@@ -92,6 +99,14 @@ def fit_pillow(image: Image.Image, size: tuple[int, int], policy: str = "crop") 
     """Fits a Pillow image of mode "L" or "RGB" to `size` (height, width).
 
     An image of that size comes back as it is.
+
+    Args:
+      image: of mode "L" or "RGB".
+      size: (height, width) of the target.
+      policy: one of `POLICIES`.
+
+    Returns:
+      The image itself if it has that size, else a new one.
 
     Raises:
       ValueError: a wrong `size`, `policy` or mode.
@@ -164,13 +179,22 @@ def _resample(image: tf.Tensor, axis: int, start: Any, length: Any, count: tf.Te
 
 
 def to_channels_pillow(image: Image.Image, channels: int) -> Image.Image:
-    """`image` as mode "L" (1 channel: ITU-R 601 luma) or "RGB" (3: grey repeated)."""
+    """`image` as mode "L" (1 channel: ITU-R 601 luma) or "RGB" (3: grey repeated).
+
+    Args:
+      image: of mode "L" or "RGB".
+      channels: 1 or 3.
+    """
     check((1, 1), "crop", channels)
     return image.convert("L" if channels == 1 else "RGB")
 
 
 def to_channels_tensor(image: tf.Tensor, channels: int) -> tf.Tensor:
     """`to_channels_pillow` for a uint8 tensor [H, W, 1 or 3]; the same to the bit.
+
+    Args:
+      image: uint8 [H, W, 1 or 3].
+      channels: 1 or 3.
 
     Raises:
       ValueError: wrong `channels`, data type, rank, or an image of other channels than 1 and 3.

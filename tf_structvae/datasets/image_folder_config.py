@@ -41,11 +41,15 @@ def make_config(
 
     Args:
       root: the folder (what the user gives as `manual_dir`), local or for `tf.io.gfile`.
-      height, width: of the images made.
+      height: of the images made.
+      width: of the images made.
       policy: one of `fit.POLICIES`.
       channels: 1, 3, or None for 3 if any image has colour and 1 if none has.
       strict: whether one unusable file is an error, and not left out.
       fractions: of train, validation and test, where no folders name them.
+
+    Returns:
+      The configuration for `ImageFolder`.
 
     Raises:
       ValueError, FileNotFoundError, PermissionError: a wrong argument, or a folder that cannot be
@@ -74,6 +78,11 @@ def config_name(root: str, *args, **kwargs) -> str:
 
     It changes with the options and with any image's path, size or time of change: what is read
     under it is what the folder holds.
+
+    Args:
+      root: of the folder.
+      *args: those of `make_config`.
+      **kwargs: likewise.
     """
     return make_config(root, *args, **kwargs).name
 

@@ -98,6 +98,10 @@ class Source:
     info: Any
 
     def take(self, count: int) -> Source:
-        """The first `count` examples."""
+        """The first `count` examples.
+
+        Args:
+          count: how many.
+        """
         kept = min(count, self.count)
         return dataclasses.replace(self, examples=self.examples.take(kept), count=kept)

@@ -9,9 +9,12 @@ from typing import Any
 from tf_structvae.datasets import fit
 
 SPLITS = ("train", "validation", "test")
+"""Of every data set."""
 NAMES = ("avatars", "brains", "celeb_a", "ukbb", "image_folder", "mnist5k", "lfw25")
+"""The data sets of this package."""
 TFDS_PREFIX = "tfds:"
 FITS = fit.POLICIES
+"""How images of another size get to `image_size`."""
 
 
 def check_name(name: str) -> None:
@@ -71,7 +74,11 @@ class Spec:
 
     @classmethod
     def of_config(cls, data) -> Spec:
-        """The `data` part of an experiment's config, where "", () and 0 stand for None."""
+        """The `data` part of an experiment's config, where "", () and 0 stand for None.
+
+        Args:
+          data: `config.data`.
+        """
         return cls(
             name=data.name,
             variant=data.variant,

@@ -101,6 +101,7 @@ class UKBBConfig(tfds.core.BuilderConfig):
         self.name = self.name or config_name(self, self.listing)
 
     def slicing(self) -> nifti.Slicing:
+        """How volumes are cut."""
         fields = dataclasses.fields(nifti.Slicing)
         return nifti.Slicing(**{f.name: getattr(self, f.name) for f in fields})
 
@@ -111,6 +112,10 @@ def config_name(options: UKBBConfig, listing: Sequence[File]) -> str:
     It changes with every option that the records depend on and with the path, size and time of
     change of every file in the folder, so that records are never used for other options or files.
     It does not change when the folder is moved with its times kept (`mv`, `rsync -a`).
+
+    Args:
+      options: how volumes are cut.
+      listing: of the folder.
     """
     own = {f.name for f in dataclasses.fields(UKBBConfig)}
     own -= {f.name for f in dataclasses.fields(tfds.core.BuilderConfig)} | _UNNAMED
@@ -124,7 +129,13 @@ def _digest(value) -> str:
 
 
 def split_of(participant: str, fractions: Sequence[float], seed: int = 0) -> str:
-    """The split of a participant, by a hash: whoever else takes part does not matter."""
+    """The split of a participant, by a hash: whoever else takes part does not matter.
+
+    Args:
+      participant: the identifier.
+      fractions: of train, validation and test.
+      seed: of the split.
+    """
     digest = hashlib.sha256(f"{seed}:{participant}".encode()).digest()
     place = int.from_bytes(digest[:8], "big") / 2**64
     if place < fractions[0]:

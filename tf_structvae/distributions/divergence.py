@@ -93,7 +93,11 @@ def _kl_stock_covariance_low_rank(p, q, name=None):
 
 
 def from_tfp_covariance(d) -> LowRankMultivariateNormal:
-    """`tfd.MultivariateNormalDiagPlusLowRankCovariance` -> `LowRankMultivariateNormal`."""
+    """`tfd.MultivariateNormalDiagPlusLowRankCovariance` -> `LowRankMultivariateNormal`.
+
+    Args:
+      d: with batch [...] and event [N].
+    """
     operator = d.cov_operator
     loc = d.loc
     if loc is None:

@@ -16,6 +16,13 @@ class FeatureLowRankMultivariateNormal(LowRankMultivariateNormal):
     `P[s, c, :] = features[s] kernel[:, c, :]`, N = S * C in row-major pixel, channel order. Only
     `cov_factor`, `covariance` and the base class's view build P, so the cost hardly depends on the
     rank.
+
+    Examples:
+      >>> import numpy as np, tf_structvae as sv
+      >>> features, kernel = np.ones([6, 4], np.float32), np.ones([4, 3, 2], np.float32)
+      >>> p = sv.distributions.FeatureLowRankMultivariateNormal(np.zeros(18), features, kernel, 0.1)
+      >>> p.event_shape.as_list(), int(p.rank), p.cov_factor.shape.as_list()
+      ([18], 2, [18, 2])
     """
 
     def __init__(

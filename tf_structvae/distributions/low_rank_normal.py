@@ -54,6 +54,15 @@ class LowRankMultivariateNormal(
     of the remaining entries.
 
     Not checked unless `validate_args`: that `cov_diag` is positive (or non-negative, as above).
+
+    Examples:
+      >>> import numpy as np, tf_structvae as sv
+      >>> factor = np.float32([[1, 0], [1, 0], [0, 2]])  # N = 3 entries, rank 2
+      >>> p = sv.distributions.LowRankMultivariateNormal(np.zeros(3, np.float32), factor, 0.01)
+      >>> p.covariance().numpy().round(2).tolist()
+      [[1.01, 1.0, 0.0], [1.0, 1.01, 0.0], [0.0, 0.0, 4.01]]
+      >>> p.sample(5, seed=(0, 1)).shape.as_list()
+      [5, 3]
     """
 
     def __init__(
@@ -259,7 +268,7 @@ class LowRankMultivariateNormal(
 
         Returns:
           `Summary` of log_prob [*sample, *batch] and entropy [*batch] (nats), noise_mean
-          c = E[omega_p | value] [*sample, *batch, R] and noise_covariance K^-1 [*batch, R, R].
+          c = E[omega_p | value], [*sample, *batch, R], and noise_covariance K^-1 [*batch, R, R].
         """
         with self._name_and_control_scope("summarize"):
             value = tf.convert_to_tensor(value, self.dtype)

@@ -47,6 +47,12 @@ class LowRankOperations:
 
         Returns:
           [*sample, *batch, N].
+
+        Examples:
+          >>> import numpy as np, tf_structvae as sv
+          >>> p = sv.distributions.LowRankMultivariateNormal([0.5, 0.5], [[0.1], [-0.1]], 1e-5)
+          >>> p.sample_from_noise([2.0]).numpy().round(3).tolist()  # no pixel noise
+          [0.7, 0.3]
         """
         with self._name_and_control_scope("sample_from_noise"):
             factor_noise = tf.convert_to_tensor(factor_noise, self.dtype)
@@ -186,6 +192,13 @@ class LowRankOperations:
 
         Returns:
           A distribution of the same kind.
+
+        Examples:
+          >>> import tf_structvae as sv
+          >>> factor = [[3.0, 0.0], [0.0, 1.0]]
+          >>> p = sv.distributions.LowRankMultivariateNormal([0.0, 0.0], factor, 0.5)
+          >>> p.scale_components([0.0, 2.0]).variance().numpy().round(2).tolist()
+          [0.5, 4.5]
         """
         with self._name_and_control_scope("scale_components"):
             factor = self._factor()
@@ -216,6 +229,14 @@ class LowRankOperations:
         Returns:
           A distribution of the same kind over all N entries; without noise the observed ones are
           point masses at `value`.
+
+        Examples:
+          >>> import tf_structvae as sv
+          >>> factor = [[1.0], [1.0], [0.0]]
+          >>> p = sv.distributions.LowRankMultivariateNormal([0.0] * 3, factor, 1e-5)
+          >>> given = p.condition(mask=[True, False, False], value=[2.0, 0.0, 0.0])
+          >>> given.mean().numpy().round(2).tolist()  # the second entry follows, the third does not
+          [2.0, 2.0, 0.0]
         """
         with self._name_and_control_scope("condition"):
             mask = tf.convert_to_tensor(mask, tf.bool)

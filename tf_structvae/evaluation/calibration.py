@@ -149,5 +149,10 @@ def calibration(model, batches, seed: int = 0) -> Calibration:
 
 
 def posterior_sample(q, seed) -> tf.Tensor:
-    """One z of a diagonal normal with batch [B], the same for the same seed, [B, L]."""
+    """One z of a diagonal normal with batch [B], the same for the same seed, [B, L].
+
+    Args:
+      q: with batch [B] and event [L].
+      seed: two integers.
+    """
     return q.loc + q.stddev() * tf.random.stateless_normal(tf.shape(q.loc), seed)

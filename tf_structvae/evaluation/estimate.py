@@ -16,7 +16,11 @@ class Estimate(NamedTuple):
 
     @classmethod
     def of(cls, x: np.ndarray) -> Estimate:
-        """From one value an image, [B]; of a single one the error is not known (NaN)."""
+        """From one value an image, [B]; of a single one the error is not known (NaN).
+
+        Args:
+          x: [B].
+        """
         x = np.asarray(x, np.float64)
         error = np.std(x, ddof=1) / np.sqrt(len(x)) if len(x) > 1 else math.nan
         return cls(float(np.mean(x)), float(error))
@@ -35,6 +39,10 @@ class Estimate(NamedTuple):
 
     @classmethod
     def from_json(cls, saved: dict[str, float | None]) -> Estimate:
-        """Of what `as_json` made."""
+        """Of what `as_json` made.
+
+        Args:
+          saved: from `as_json`.
+        """
         value, error = saved["value"], saved["standard_error"]
         return cls(math.nan if value is None else value, math.nan if error is None else error)

@@ -33,7 +33,11 @@ class Written(NamedTuple):
 
 
 def titles(networks: Sequence[Extractor]) -> dict[str, str]:
-    """What a Frechet distance on each network's features may be called."""
+    """What a Frechet distance on each network's features may be called.
+
+    Args:
+      networks: of the features.
+    """
     return {
         n.name: ("FID" if n.name == "inception_2015" else "FID (PyTorch's weights)")
         if n.is_inception
@@ -66,6 +70,9 @@ def evaluate(
       checkpoint: "last" or "best".
       force: compute all of the models' scores again.
       parts: where the models' scores are kept; None for output/models.
+
+    Returns:
+      What was written.
 
     Raises:
       OSError, ValueError: a run that cannot be loaded, or files that cannot be written.

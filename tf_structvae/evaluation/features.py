@@ -76,7 +76,11 @@ class Extractor:
         return np.concatenate([np.asarray(part, np.float32) for part in parts])
 
     def over(self, batches: Iterable) -> Iterator[np.ndarray]:
-        """Features [B, F] of each batch of images [B, H, W, C], one batch at a time."""
+        """Features [B, F] of each batch of images [B, H, W, C], one batch at a time.
+
+        Args:
+          batches: of images [B, H, W, C].
+        """
         return map(self, batches)
 
 
@@ -161,6 +165,9 @@ NAMES = tuple(_NETWORKS)
 
 def extractor(name: str = "vgg_edge5") -> Extractor:
     """The extractor of one of `NAMES`.
+
+    Args:
+      name: one of `NAMES`.
 
     Raises:
       ValueError: an unknown name.

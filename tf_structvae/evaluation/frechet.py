@@ -37,6 +37,9 @@ class Moments:
     def of(cls, features) -> Moments:
         """Moments of one batch of features [B, F].
 
+        Args:
+          features: [B, F].
+
         Raises:
           ValueError: not [B, F], an empty batch, or a feature that is not finite.
         """
@@ -53,6 +56,9 @@ class Moments:
     @classmethod
     def of_batches(cls, batches: Iterable) -> Moments:
         """Moments of all batches of features [B, F], one of which is in memory at a time.
+
+        Args:
+          batches: of features [B, F].
 
         Raises:
           ValueError: as `of` and `+`, or there is no batch.
@@ -99,6 +105,10 @@ def frechet_distance(a: Gaussian | Moments, b: Gaussian | Moments) -> float:
     Exact for singular covariances: eigenvalues that cannot be told from zero (F times the machine
     epsilon times the largest) are taken as zero.
 
+    Args:
+      a: a normal, or moments of features.
+      b: the other.
+
     Raises:
       ValueError: different feature sizes, values that are not finite, or a covariance that is not
         symmetric and positive semi-definite.
@@ -124,6 +134,13 @@ def frechet_distance_of_features(a, b, counts_a=None, counts_b=None) -> float:
 
     Raises:
       ValueError: features of different sizes, or fewer than two images.
+
+    Examples:
+      >>> import numpy as np
+      >>> from tf_structvae.evaluation.frechet import frechet_distance_of_features
+      >>> x = np.random.default_rng(0).normal(size=[100, 3])
+      >>> round(frechet_distance_of_features(x, x + 2.0), 6)  # |2|^2 in each of three
+      12.0
     """
     (mean_a, root_a), (mean_b, root_b) = _mean_and_root(a, counts_a), _mean_and_root(b, counts_b)
     if len(mean_a) != len(mean_b):

@@ -37,13 +37,23 @@ class Bootstrap(NamedTuple):
 
 def moments(batches: Iterable, features: str | Extractor = "vgg_edge5") -> Moments:
     """Moments of the features of batches of images [B, H, W, C] in [0, 1]; keep those of the data
-    to score several models against them."""
+    to score several models against them.
+
+    Args:
+      batches: of images [B, H, W, C].
+      features: a name of `features.NAMES`, or an extractor.
+    """
     network = extractor(features) if isinstance(features, str) else features
     return Moments.of_batches(network.over(batches))
 
 
 def score(data: Moments, samples: Moments) -> Score:
-    """The distance of two sets of images from the moments of their features."""
+    """The distance of two sets of images from the moments of their features.
+
+    Args:
+      data: moments of the data's features.
+      samples: moments of a model's.
+    """
     distance = frechet_distance(data, samples)
     return Score(distance, distance / float(np.trace(data.covariance)))
 

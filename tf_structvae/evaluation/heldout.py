@@ -19,6 +19,9 @@ def lag1_autocorrelation(fields: np.ndarray) -> np.ndarray:
     """Correlation of horizontal and vertical neighbours of each field [B, H, W, C], [B].
 
     The fields have mean zero by construction (sample minus mean), so none is subtracted.
+
+    Args:
+      fields: [B, H, W, C].
     """
     x = np.asarray(fields, np.float64)
     power = np.mean(x**2, axis=(1, 2, 3))
@@ -33,6 +36,10 @@ def bits_per_dimension(log_density, entries: int):
     The density at the image times the volume 256^-N of a bin of 8-bit numbers, as if it were
     constant in the bin. The images are not dequantised: this is a continuous density at lattice
     points and no code length, can be negative, and compares only within the same convention.
+
+    Args:
+      log_density: nats, [B] or scalar.
+      entries: N.
     """
     return 8.0 - np.asarray(log_density, np.float64) / (math.log(2.0) * entries)
 
@@ -57,7 +64,10 @@ def held_out(
 ) -> tuple[dict[str, Estimate], Calibration]:
     """Scores of a model over batches of images [B, H, W, C], and its calibration on them.
 
-    Of a conditional model, over batches of (images, labels [B]), given the labels.
+    Args:
+      model: a trained one.
+      batches: of images [B, H, W, C]; of a conditional model (images, labels [B]).
+      seed: of z and of samples.
 
     Returns:
       elbo, log_prob (one sample of z an image), kl, entropy and entropy_above_floor, in nats per

@@ -51,13 +51,21 @@ def log_weights(
 
 
 def log_mean_exp(x: np.ndarray) -> np.ndarray:
-    """log of the mean over axis 0 of exp(x)."""
+    """log of the mean over axis 0 of exp(x).
+
+    Args:
+      x: [K, B].
+    """
     top = x.max(0)
     return top + np.log(np.mean(np.exp(x - top), axis=0))
 
 
 def effective_samples(log_weights: np.ndarray) -> np.ndarray:
-    """(sum w)^2 / sum w^2 over axis 0 (Kish): near one, a single sample decides."""
+    """(sum w)^2 / sum w^2 over axis 0 (Kish): near one, a single sample decides.
+
+    Args:
+      log_weights: [K, B].
+    """
     w = np.exp(log_weights - log_weights.max(0))
     return w.sum(0) ** 2 / np.sum(w**2, 0)
 

@@ -18,6 +18,10 @@ def squared_mmd(x, y) -> float:
 
     (Gretton et al. 2012, eq. 3, with the kernel of Binkowski et al. 2018). Unbiased at any n and m
     of at least two, so it is sometimes negative.
+
+    Args:
+      x: [n, F].
+      y: [m, F].
     """
     x, y = (np.asarray(v, np.float64) for v in (x, y))
     within = [(k.sum() - np.trace(k)) / (len(k) * (len(k) - 1)) for k in (_kernel(x), _kernel(y))]

@@ -12,7 +12,11 @@ from tf_structvae.evaluation.jackknife import BLOCKS, BlockVariance, jackknife_e
 
 
 def observation_variance(p) -> tuple[np.ndarray, np.ndarray]:
-    """tr(P P^T) and tr(D) of each p(x | z), [B] each; an independent normal has no P."""
+    """tr(P P^T) and tr(D) of each p(x | z), [B] each; an independent normal has no P.
+
+    Args:
+      p: with batch [B] and event [N].
+    """
     total = np.asarray(p.variance(), np.float64).sum(-1)
     if not isinstance(p, LowRankMultivariateNormal):
         return np.zeros_like(total), total
@@ -36,7 +40,11 @@ class VarianceMeter:
         self._noise: list[np.ndarray] = []
 
     def update(self, p) -> None:
-        """Adds the distributions at a batch of draws."""
+        """Adds the distributions at a batch of draws.
+
+        Args:
+          p: with batch [B] and event [N].
+        """
         structured, noise = observation_variance(p)
         self._structured.append(structured)
         self._noise.append(noise)

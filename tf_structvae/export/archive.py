@@ -41,6 +41,15 @@ def export(
         a distribution that has no signatures.
       FileExistsError: the version exists.
       ImportError: `warm_up` without tensorflow-serving-api.
+
+    Examples:
+      >>> import tensorflow as tf, tf_structvae as sv
+      >>> path = sv.export.export(vae, "saved_models/faces", warm_up=False)  # a built StructuredVAE
+      >>> path.as_posix()
+      'saved_models/faces/1'
+      >>> sample = tf.saved_model.load(path).signatures["sample"]
+      >>> sample(seeds=tf.constant([[0, 1], [0, 2]]))["images"].shape.as_list()
+      [2, 8, 8, 3]
     """
     directory = Path(directory)
     version = writing.choose_version(directory, version)

@@ -112,6 +112,9 @@ def signatures(model: StructuredVAE) -> dict[str, Signature]:
 
     Those that need P, `manipulate` and `components`, are not among those of a standard VAE.
 
+    Args:
+      model: a built one.
+
     Raises:
       ValueError: the decoder emits a distribution that is neither low-rank nor independent normal.
     """

@@ -16,7 +16,11 @@ _PARTIAL = re.compile(r"\.export-(?P<host>.*)-(?P<pid>\d+)-[^-]*")
 
 
 def next_version(directory: str | Path) -> int:
-    """One more than the highest numbered version in a model's directory."""
+    """One more than the highest numbered version in a model's directory.
+
+    Args:
+      directory: of all versions of a model.
+    """
     directory = Path(directory)
     names = [p.name for p in directory.iterdir()] if directory.is_dir() else []
     return 1 + max((int(n) for n in names if n.isdecimal()), default=0)

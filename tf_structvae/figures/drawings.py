@@ -47,11 +47,20 @@ class Options:
     fit_steps: int = 1000
 
     def rng(self, figure: int) -> np.random.Generator:
+        """Random numbers of one figure, the same whichever others are drawn.
+
+        Args:
+          figure: its number.
+        """
         return np.random.default_rng([self.seed, figure])
 
 
 def has_factor(experiment: Experiment) -> bool:
-    """Whether p(x | z) has a factor P; that of the standard VAE has none."""
+    """Whether p(x | z) has a factor P; that of the standard VAE has none.
+
+    Args:
+      experiment: any.
+    """
     return experiment.config.model.likelihood != "independent"
 
 

@@ -39,6 +39,9 @@ class Entry:
 def check_numbers(numbers: Sequence[int]) -> None:
     """Refuses what is not drawn here.
 
+    Args:
+      numbers: of figures.
+
     Raises:
       ValueError: no such figure.
       ImportError: figure 6 without scikit-learn.
@@ -52,6 +55,10 @@ def check_numbers(numbers: Sequence[int]) -> None:
 
 def check(numbers: Sequence[int], experiments: Sequence[Experiment]) -> None:
     """Refuses figures that these experiments cannot give.
+
+    Args:
+      numbers: of figures.
+      experiments: trained ones.
 
     Raises:
       ValueError: see `check_numbers`; no experiment with a factor where one is needed, or
@@ -75,6 +82,9 @@ def possible(experiments: Sequence[Experiment]) -> list[int]:
     """The figures that suit these experiments; of 8 and 9 the one for colour or for grey.
 
     Figure 6 only where scikit-learn is installed.
+
+    Args:
+      experiments: trained ones.
     """
     left_out = {9 if experiments[0].source.image_shape[-1] == 3 else 8}
     try:
@@ -102,7 +112,16 @@ def draw(number: int, experiments: Sequence[Experiment], options: Options) -> Fi
 
 
 def save(figure: Figure, path: Path, title: str) -> list[Path]:
-    """Writes path.png and path.pdf, the same bytes for the same figure."""
+    """Writes path.png and path.pdf, the same bytes for the same figure.
+
+    Args:
+      figure: a drawn one.
+      path: without a suffix.
+      title: kept in the files.
+
+    Returns:
+      Both paths.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     found = [path.with_name(f"{path.name}.{kind}") for kind in ("png", "pdf")]
     figure.savefig(found[0], metadata={"Title": title})
@@ -130,3 +149,4 @@ FIGURES = {
     12: Entry("editing_skin", "editing the skin", drawings.editing),
     13: Entry("editing_background", "editing the background", drawings.editing),
 }
+"""By the number in the paper."""

@@ -21,7 +21,12 @@ class Row(NamedTuple):
 
 
 def to_images(flat, image_shape: tuple[int, int, int]) -> np.ndarray:
-    """[..., H * W * C] -> [..., H, W, C]."""
+    """[..., H * W * C] -> [..., H, W, C].
+
+    Args:
+      flat: [..., H * W * C].
+      image_shape: (H, W, C).
+    """
     flat = np.asarray(flat)
     return flat.reshape(*flat.shape[:-1], *image_shape)
 
@@ -31,6 +36,11 @@ def sample_picture(p, seed: int | Sequence[int], pixel_noise: bool | None = None
 
     By default a low-rank normal is drawn as eq. 3 with omega_d = 0, so that its structure is seen
     and not the noise of its pixels; an independent normal has nothing else to show.
+
+    Args:
+      p: batch [B], event [N].
+      seed: of all noise.
+      pixel_noise: whether omega_d is drawn too; see above.
     """
     if not isinstance(p, LowRankMultivariateNormal):
         return p.sample(seed=tf.constant(np.resize(seed, 2), tf.int32)).numpy()
@@ -43,7 +53,13 @@ def sample_picture(p, seed: int | Sequence[int], pixel_noise: bool | None = None
 
 
 def covariance_to_pixel(p, image_shape: tuple[int, int, int], pixel: tuple[int, int]) -> np.ndarray:
-    """Covariance of each pixel to one, averaged over both pixels' channels, [B, H, W, 1]."""
+    """Covariance of each pixel to one, averaged over both pixels' channels, [B, H, W, 1].
+
+    Args:
+      p: batch [B], event [H * W * C].
+      image_shape: (H, W, C).
+      pixel: (row, column).
+    """
     h, w, c = image_shape
     first = (pixel[0] * w + pixel[1]) * c
     if isinstance(p, LowRankMultivariateNormal):
@@ -118,7 +134,18 @@ def colorize(row: Row, limit: float | None = None) -> np.ndarray:
 
 
 def grid(images: np.ndarray, columns: int, pad: int = 1) -> np.ndarray:
-    """[K, H, W, 3] -> [rows * (H + pad), columns * (W + pad), 3], with white gaps."""
+    """[K, H, W, 3] -> [rows * (H + pad), columns * (W + pad), 3], with white gaps.
+
+    Args:
+      images: [K, H, W, 3], floats in [0, 1] or uint8.
+      columns: pictures in a row.
+      pad: pixels between them.
+
+    Examples:
+      >>> import numpy as np, tf_structvae as sv
+      >>> sv.figures.grid(np.zeros([5, 8, 8, 3]), columns=3).shape
+      (18, 27, 3)
+    """
     k, h, w, c = images.shape
     rows = -(-k // columns)
     white = 255 if images.dtype == np.uint8 else 1

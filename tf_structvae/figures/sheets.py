@@ -13,7 +13,13 @@ _INCHES = 0.9  # of one small picture
 
 
 def sheet(rows: Sequence[Row], title: str, note: str = "") -> Figure:
-    """Labelled rows of pictures, one column an image."""
+    """Labelled rows of pictures, one column an image.
+
+    Args:
+      rows: of the same images.
+      title: of the figure.
+      note: below it.
+    """
     columns = max(len(r.images) for r in rows)
     aspect = rows[0].images.shape[1] / rows[0].images.shape[2]
     height = len(rows) * _INCHES * aspect
@@ -41,7 +47,13 @@ def sheet(rows: Sequence[Row], title: str, note: str = "") -> Figure:
 
 
 def panels(panels: Sequence[tuple[str, np.ndarray]], columns: int, title: str) -> Figure:
-    """Titled blocks of pictures [K, H, W, C] side by side, each `columns` wide."""
+    """Titled blocks of pictures [K, H, W, C] side by side, each `columns` wide.
+
+    Args:
+      panels: (title, pictures [K, H, W, C]) of each block.
+      columns: pictures in a row of a block.
+      title: of the figure.
+    """
     rows = -(-len(panels[0][1]) // columns)
     aspect = panels[0][1].shape[1] / panels[0][1].shape[2]
     wide, high = columns * _INCHES * 0.75, rows * _INCHES * 0.75 * aspect

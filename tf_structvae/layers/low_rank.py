@@ -11,6 +11,7 @@ from tf_structvae.distributions import FeatureLowRankMultivariateNormal
 from tf_structvae.layers.normal import NormalHead, check_positive_int
 
 FACTOR_SCALES = ("kernel", "log_scale", "closed_form", "closed_form_triangular")
+"""Where the scale of P comes from; see `LowRankNormalHead`."""
 # Adam's step does not know the scale of a parameter, so this is how many times faster than the
 # other weights a learned log-scale moves.
 _LOG_SCALE_SPEED = 10.0
@@ -39,6 +40,23 @@ class LowRankNormalHead(NormalHead):
       factor_initial: standard deviation of the initial W (paper: 1e-5).
       use_bias: whether the factor has a bias.
       mean_initial: initial bias of the mean (paper: 0.5).
+
+    Raises:
+      ValueError: an argument outside its range, or features without a static size.
+
+    Examples:
+      >>> import keras, tf_structvae as sv
+      >>> decoder = keras.Sequential(
+      ...     [
+      ...         keras.Input((2,)),
+      ...         keras.layers.Dense(4 * 4 * 8),
+      ...         keras.layers.Reshape((4, 4, 8)),
+      ...         sv.layers.LowRankNormalHead(channels=3, rank=5),
+      ...     ]
+      ... )
+      >>> p = decoder(keras.ops.zeros([7, 2]))
+      >>> p.batch_shape.as_list(), p.event_shape.as_list(), int(p.rank)
+      ([7], [48], 5)
     """
 
     def __init__(

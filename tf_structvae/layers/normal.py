@@ -13,6 +13,7 @@ from tf_structvae import linalg
 tfd = tfp.distributions
 
 NOISES = ("fixed", "learned", "per_pixel")
+"""D: epsilon I, one learned scalar, or linear in the features."""
 # exp of it is the smallest noise variance that a learned noise can reach.
 _LOG_VARIANCE_FLOOR = math.log(1e-6)
 
@@ -22,6 +23,15 @@ class NormalHead(keras.layers.Layer):
 
     Maps features [B, *S, F] to a distribution over the flat event [N], N = prod(S) * channels, in
     row-major pixel, channel order.
+
+    Args:
+      channels: C of the image.
+      epsilon: the noise variance, or where it starts if it is learned.
+      noise: one of `NOISES`.
+      mean_initial: initial bias of the mean.
+
+    Raises:
+      ValueError: an argument outside its range, or features without a static size.
     """
 
     def __init__(
@@ -127,6 +137,13 @@ class IndependentNormalHead(NormalHead):
       epsilon: the noise variance, or where it starts if it is learned.
       noise: "fixed", "learned" (one scalar) or "per_pixel" (linear in the features).
       mean_initial: initial bias of the mean.
+
+    Examples:
+      >>> import keras, tf_structvae as sv
+      >>> head = sv.layers.IndependentNormalHead(channels=1, epsilon=0.25)
+      >>> p = head(keras.ops.ones([2, 4, 4, 8]))
+      >>> p.event_shape.as_list(), float(p.stddev()[0, 0])
+      ([16], 0.5)
     """
 
     def call(self, features):

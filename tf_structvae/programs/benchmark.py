@@ -30,7 +30,10 @@ def main() -> None:
     output.mkdir(parents=True, exist_ok=True)
     text = f"{runner.machine()}\n\n"
     if _SUITE.value == "accuracy":
-        text += f"Absolute error against float64, nats:\n\n{accuracy.table()}"
+        errors = accuracy.errors()
+        text += f"Absolute error against float64, nats:\n\n{accuracy.table(errors)}"
+        (output / "accuracy.json").write_text(json.dumps(errors, indent=1) + "\n")
+        plot.errors(errors).savefig(output / "accuracy.png")
     elif _SUITE.value == "train":
         results = runner.run(train_step.jobs(_QUICK.value))
         text += train_step.table(results)

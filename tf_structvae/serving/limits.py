@@ -52,6 +52,9 @@ class Gate:
 
     A call cannot be stopped: after its time is over its client is told so, and the call keeps its
     place until it ends, so that there are never more of them than allowed.
+
+    Args:
+      limits: how many of both, and for how long.
     """
 
     def __init__(self, limits: Limits):
