@@ -28,6 +28,7 @@ _MODULES = (
     "layers",
     "linalg",
     "losses",
+    "metrics",
     "networks",
     "pca",
     "plots",

@@ -5,10 +5,14 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
+from tf_structvae import observations
+
 
 @keras.saving.register_keras_serializable(package="tf_structvae")
 class NegativeLogLikelihood(keras.losses.Loss):
     """Mean of -log p(y_true), nats per example, for a network whose output is a distribution p.
+
+    Weights, `reduction` and replicas are treated as by every Keras loss.
 
     Args:
       name: of the loss.
@@ -31,13 +35,19 @@ class NegativeLogLikelihood(keras.losses.Loss):
     def __call__(self, y_true, y_pred, sample_weight=None):
         """
         Args:
-          y_true: [B, ...], as many numbers an example as the event of y_pred has entries.
+          y_true: [B, ...], as many numbers an example as the event of y_pred has entries, flat or
+            in the form of the image.
           y_pred: a distribution with batch [B] and event [N].
-          sample_weight: [B] or None.
+          sample_weight: [B], [B, 1] or None.
+
+        Raises:
+          ValueError: y_pred is no such distribution, or a size does not fit.
         """
-        y_true = tf.cast(y_true, y_pred.dtype)
-        flat = tf.reshape(y_true, [tf.shape(y_true)[0], y_pred.event_shape[0]])
-        losses = -y_pred.log_prob(flat)
-        if sample_weight is not None:
-            losses *= tf.cast(tf.reshape(sample_weight, [-1]), losses.dtype)
-        return tf.reduce_mean(losses)
+        value = observations.as_event(y_true, y_pred, type(self).__name__)
+        losses = -y_pred.log_prob(value)
+        weights = observations.as_weights(sample_weight, losses)
+        return super().__call__(tf.zeros_like(losses), losses, weights)
+
+    def call(self, y_true, y_pred):
+        """The losses, [B], already computed."""
+        return y_pred

@@ -7,7 +7,8 @@ import math
 import keras
 import tensorflow as tf
 
-from tf_structvae.distributions import FeatureLowRankMultivariateNormal
+from tf_structvae import linalg
+from tf_structvae.layers.emitted import EmittedFeatureLowRankNormal, EmittedLowRankNormal
 from tf_structvae.layers.normal import NormalHead, check_positive_int
 
 FACTOR_SCALES = ("kernel", "log_scale", "closed_form", "closed_form_triangular")
@@ -118,12 +119,13 @@ class LowRankNormalHead(NormalHead):
         features = pixels
         if self.use_bias:
             features = tf.concat([pixels, tf.ones_like(pixels[..., :1])], axis=-1)
-        return FeatureLowRankMultivariateNormal(
-            loc=self._loc(pixels),
-            features=features,
-            kernel=kernel,
-            cov_diag=self._variance(pixels),
-        )
+        loc, cov_diag = self._loc(pixels), self._variance(pixels)
+        if pixels.shape[1] == 1:
+            # One pixel: the product P, [B, channels, R], is smaller than what its parts cost.
+            factor = linalg.matmul(features[:, 0], tf.reshape(kernel, [features.shape[-1], -1]))
+            factor = tf.reshape(factor, [-1, self.channels, self.rank])
+            return EmittedLowRankNormal(loc, factor, cov_diag)
+        return EmittedFeatureLowRankNormal(loc, features, kernel, cov_diag)
 
     def match_noise(self, first_moment: tf.Tensor, second_moment: tf.Tensor, rate: float) -> None:
         """Moves the noise posterior's moments over the data to those of its prior, N(0, I).

@@ -6,11 +6,9 @@ import math
 
 import keras
 import tensorflow as tf
-import tensorflow_probability as tfp
 
 from tf_structvae import linalg
-
-tfd = tfp.distributions
+from tf_structvae.layers.emitted import EmittedNormalDiag
 
 NOISES = ("fixed", "learned", "per_pixel")
 """D: epsilon I, one learned scalar, or linear in the features."""
@@ -150,7 +148,7 @@ class IndependentNormalHead(NormalHead):
         pixels = self._pixels(features)
         loc = self._loc(pixels)
         scale = tf.broadcast_to(tf.sqrt(self._variance(pixels)), tf.shape(loc))
-        return tfd.MultivariateNormalDiag(loc, scale_diag=scale)
+        return EmittedNormalDiag(loc, scale_diag=scale)
 
 
 def check_positive_int(name, value):

@@ -8,12 +8,13 @@ import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tf_structvae.layers.emitted import MeanAsTensor
 from tf_structvae.layers.low_rank import LowRankNormalHead
 
 tfd = tfp.distributions
 
 
-class StockLowRankNormal(tfd.MultivariateNormalDiagPlusLowRankCovariance):  # type: ignore[name-defined]
+class StockLowRankNormal(MeanAsTensor, tfd.MultivariateNormalDiagPlusLowRankCovariance):  # type: ignore[name-defined]
     """TFP's class for Sigma = P P^T + D, with the floor of its entropy beside it.
 
     Args:
