@@ -203,8 +203,8 @@ class StructuredVAE(keras.Model):
     def call(self, images, labels=None, training: bool = False):
         """p(x | z) at the mean of q(z | x); of a conditional model with labels, see `encode`."""
         given = class_labels.given(labels)
-        q = self.encode(images, *given, training=training)
-        return self.decode(q.mean(), *given, training=training)
+        q = self.encode(images, **given, training=training)
+        return self.decode(q.mean(), **given, training=training)
 
     @property
     def head(self):
@@ -219,8 +219,8 @@ class StructuredVAE(keras.Model):
     def observe(self, images, latents, labels=None, training: bool = False) -> Observation:
         """Scores images [B, H, W, C] (with labels [B]) under p(x | z) at latents [M, B, L]."""
         samples, batch = tf.shape(latents)[0], tf.shape(images)[0]
-        given = [tf.tile(y, [samples]) for y in class_labels.given(labels)]
-        p = self.decode(tf.reshape(latents, [-1, self.latent_dim]), *given, training=training)
+        given = class_labels.given(None if labels is None else tf.tile(labels, [samples]))
+        p = self.decode(tf.reshape(latents, [-1, self.latent_dim]), **given, training=training)
         x = tf.tile(tf.reshape(images, [batch, p.event_shape[0]]), [samples, 1])
         return objective.observe(p, x, samples, self.measure)
 
@@ -244,7 +244,8 @@ class StructuredVAE(keras.Model):
     def train_step(self, data):
         number = tf.convert_to_tensor(self.steps)
         pretraining = number < self.pretrain_steps
-        step = Step(self, *self._unpack(data), tf.stack([self.seed, number]), True, pretraining)
+        images, labels = self._unpack(data)
+        step = Step(self, images, labels, tf.stack([self.seed, number]), True, pretraining)
         updates: accumulation.Updates = []
         if self.accumulate == 1:
             means, gradients = step.gradients()
@@ -266,8 +267,9 @@ class StructuredVAE(keras.Model):
     def test_step(self, data):
         # The number of images seen so far seeds the noise, so every evaluation draws the same.
         seen = tf.cast(self._means["kl"].count, tf.int32)
+        images, labels = self._unpack(data)
         seed = tf.stack([self.seed + 1, seen])
-        step = Step(self, *self._unpack(data), seed, False, tf.constant(False))
+        step = Step(self, images, labels, seed, False, tf.constant(False))
         self._log(step.means().logged, step.count)
         return self._logs()
 
@@ -279,7 +281,7 @@ class StructuredVAE(keras.Model):
     def predict_step(self, data):
         """The means of p(x | z) at the mean of q(z | x), [B, H * W * C]."""
         images, labels = self._unpack(data)
-        return self(images, *class_labels.given(labels)).mean()
+        return self(images, **class_labels.given(labels)).mean()
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         # Keras adds up the replicas' batches here to learn their shape, which fails where they
