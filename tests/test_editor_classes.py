@@ -32,29 +32,28 @@ def exported(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def app(exported):
-    return create_app("animals", exported[1])
+def client(exported):
+    with TestClient(create_app("animals", exported[1]), base_url=ORIGIN) as found:
+        yield found
 
 
-def test_server_tells_the_classes_and_passes_labels(exported, app):
+def test_server_tells_the_classes_and_passes_labels(exported, client):
     latents = np.array([[0.3, -1.0, 0.7]], np.float32)
-    with TestClient(app, base_url=ORIGIN) as client:
-        assert client.get("/editor/model").json()["classes"] == NAMES
-        for k in (0, 2):
-            arrays = {"latents": latents, "labels": np.array([k], np.int32)}
-            answer = ask(client, "decode", arrays)
-            assert answer.status_code == 200, answer.text
-            means = packing.unpack(answer.content)[0]["means"].reshape(1, -1)
-            np.testing.assert_allclose(means, exported[0].decode(latents, [k]).mean(), atol=1e-6)
-        assert "labels" in ask(client, "decode", {"latents": latents}).json()["error"]
-        far = ask(client, "decode", {"latents": latents, "labels": np.array([4], np.int32)})
-        assert "labels must be from 0 to 3" in far.json()["error"]
+    assert client.get("/editor/model").json()["classes"] == NAMES
+    for k in (0, 2):
+        arrays = {"latents": latents, "labels": np.array([k], np.int32)}
+        answer = ask(client, "decode", arrays)
+        assert answer.status_code == 200, answer.text
+        means = packing.unpack(answer.content)[0]["means"].reshape(1, -1)
+        np.testing.assert_allclose(means, exported[0].decode(latents, [k]).mean(), atol=1e-6)
+    assert "labels" in ask(client, "decode", {"latents": latents}).json()["error"]
+    far = ask(client, "decode", {"latents": latents, "labels": np.array([4], np.int32)})
+    assert "labels must be from 0 to 3" in far.json()["error"]
 
 
-def test_model_whose_classes_nobody_names_is_refused(exported, app):
+def test_model_whose_classes_nobody_names_is_refused(client):
     """TF-Serving gives no card."""
-    with TestClient(app, base_url=ORIGIN) as client:
-        found = client.get("/v1/models/animals/metadata").json()
+    found = client.get("/v1/models/animals/metadata").json()
     metadata = found["metadata"]["signature_def"]["signature_def"]
     with pytest.raises(ValueError, match="takes labels, and the editor knows their classes from"):
         describe("animals", "1", metadata, None)
@@ -62,7 +61,7 @@ def test_model_whose_classes_nobody_names_is_refused(exported, app):
 
 
 @pytest.fixture
-def visit(app):
+def visit(exported):
     """Opens pages in one browser; their errors fail the test."""
     playwright = pytest.importorskip(
         "playwright.sync_api", reason="needs playwright: pip install -e '.[browser]'"
@@ -70,6 +69,7 @@ def visit(app):
     if executable() is None:
         pytest.skip("needs Chromium: apt-get install chromium, or set CHROMIUM")
     opened = []
+    app = create_app("animals", exported[1])
     with editor_models.served(app) as server, playwright.sync_playwright() as started:
         browser = started.chromium.launch(executable_path=executable(), args=ARGUMENTS)
 
@@ -100,7 +100,7 @@ def assert_shows(reader, model):
 
 
 def choose(reader, name):
-    reader.page.get_by_label("Class", exact=True).select_option(label=name)
+    reader.page.locator("#class").select_option(label=name)
     reader.wait(f"document.documentElement.studio.history.current.label === {NAMES.index(name)}")
 
 

@@ -110,9 +110,9 @@ def of_data(x: Any, y: Any, classes: int) -> tuple[Any, Any]:
     return x, None
 
 
-def given(labels: Any) -> tuple:
-    """(labels,), () of None: what `encode` and `decode` are called with after their first."""
-    return () if labels is None else (labels,)
+def given(labels: Any) -> dict[str, Any]:
+    """{"labels": labels}, {} of None: for methods that a subclass may have without labels."""
+    return {} if labels is None else {"labels": labels}
 
 
 def split(batch: Any) -> tuple:

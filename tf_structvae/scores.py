@@ -122,10 +122,10 @@ def prior_distributions(
     model, size = experiment.exact_model, experiment.config.evaluation.batch_size
     rng = np.random.default_rng(seed)
     if latents == "prior":
-        labels = experiment.draw_labels(count, seed)
+        drawn = experiment.draw_labels(count, seed)
         for start in range(0, count, size):
             z = rng.standard_normal([min(size, count - start), model.latent_dim])
-            own = (of_all[start : start + size] for of_all in labels)
+            own = (of_all[start : start + size] for of_all in drawn)
             yield start, model.decode(tf.constant(z, tf.float32), *own)
         return
     if count > experiment.source.count:

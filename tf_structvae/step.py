@@ -84,7 +84,7 @@ class Step:
     def _posterior(self, batch: Batch):
         """q(z | x), and its KL divergence to the prior, [B]."""
         given = class_labels.given(batch.labels)
-        posterior = self.model.encode(batch.images, *given, training=self.training)
+        posterior = self.model.encode(batch.images, **given, training=self.training)
         prior = tfd.MultivariateNormalDiag(tf.zeros([self.model.latent_dim]))
         return posterior, posterior.kl_divergence(prior)
 
@@ -94,7 +94,7 @@ class Step:
         noise = tf.transpose(batch.noise, [1, 0, 2])
         latents = posterior.loc + posterior.stddev() * noise
         given = class_labels.given(batch.labels)
-        return kl, self.model.observe(batch.images, latents, *given, training=self.training)
+        return kl, self.model.observe(batch.images, latents, **given, training=self.training)
 
     def _coefficients(self, constrained: Values) -> Values:
         """The coefficient of each constraint, from sums over this replica's images."""

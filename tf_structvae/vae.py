@@ -223,8 +223,8 @@ class StructuredVAE(keras.Model):
           training: whether layers behave as in training.
         """
         given = class_labels.given(labels)
-        q = self.encode(images, *given, training=training)
-        return self.decode(q.mean(), *given, training=training)
+        q = self.encode(images, **given, training=training)
+        return self.decode(q.mean(), **given, training=training)
 
     @property
     def head(self):
@@ -246,8 +246,8 @@ class StructuredVAE(keras.Model):
           training: whether layers behave as in training.
         """
         samples, batch = tf.shape(latents)[0], tf.shape(images)[0]
-        given = [tf.tile(y, [samples]) for y in class_labels.given(labels)]
-        p = self.decode(tf.reshape(latents, [-1, self.latent_dim]), *given, training=training)
+        given = class_labels.given(None if labels is None else tf.tile(labels, [samples]))
+        p = self.decode(tf.reshape(latents, [-1, self.latent_dim]), **given, training=training)
         x = tf.tile(tf.reshape(images, [batch, p.event_shape[0]]), [samples, 1])
         return objective.observe(p, x, samples, self.measure)
 
@@ -271,7 +271,8 @@ class StructuredVAE(keras.Model):
     def train_step(self, data):
         number = tf.convert_to_tensor(self.steps)
         pretraining = number < self.pretrain_steps
-        step = Step(self, *self._unpack(data), tf.stack([self.seed, number]), True, pretraining)
+        images, labels = self._unpack(data)
+        step = Step(self, images, labels, tf.stack([self.seed, number]), True, pretraining)
         updates: accumulation.Updates = []
         if self.accumulate == 1:
             means, gradients = step.gradients()
@@ -293,8 +294,9 @@ class StructuredVAE(keras.Model):
     def test_step(self, data):
         # The number of images seen so far seeds the noise, so every evaluation draws the same.
         seen = tf.cast(self._means["kl"].count, tf.int32)
+        images, labels = self._unpack(data)
         seed = tf.stack([self.seed + 1, seen])
-        step = Step(self, *self._unpack(data), seed, False, tf.constant(False))
+        step = Step(self, images, labels, seed, False, tf.constant(False))
         self._log(step.means().logged, step.count)
         return self._logs()
 
@@ -310,7 +312,7 @@ class StructuredVAE(keras.Model):
           data: images [B, H, W, C], or a tuple (images, labels [B]).
         """
         images, labels = self._unpack(data)
-        return self(images, *class_labels.given(labels)).mean()
+        return self(images, **class_labels.given(labels)).mean()
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None):
         # Keras adds up the replicas' batches here to learn their shape, which fails where they

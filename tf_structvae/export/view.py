@@ -77,11 +77,11 @@ class View:
 
     def decode(self, latents: tf.Tensor) -> tfp.distributions.Distribution:
         """p(x | z), given the labels if there are any."""
-        return self.model.decode(latents, *class_labels.given(self.labels))
+        return self.model.decode(latents, **class_labels.given(self.labels))
 
     def encode(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Mean and standard deviation of q(z | x), [B, L], float32 whatever the encoder's dtype."""
-        q = self.model.encode(images, *class_labels.given(self.labels))
+        q = self.model.encode(images, **class_labels.given(self.labels))
         return tf.cast(q.mean(), tf.float32), tf.cast(q.stddev(), tf.float32)
 
     def factor_noise(self, p, images: tf.Tensor) -> tf.Tensor:
