@@ -16,7 +16,7 @@ from tf_structvae import figures
 
 @keras.saving.register_keras_serializable(package="examples")
 class VAE(keras.Model):
-    def __init__(self, head, width=32, latent_dim=8, **kwargs):
+    def __init__(self, head, width=16, latent_dim=8, **kwargs):
         super().__init__(**kwargs)
         self.head, self.width, self.latent_dim = head, width, latent_dim
         conv = {"padding": "same", "activation": "relu"}
@@ -58,11 +58,11 @@ def images(split, count):
 
 
 def main(
-    train=4000, held_out=500, epochs=30, width=32, rank=15, columns=10, path="convolutional_vae.png"
+    train=4000, held_out=500, epochs=30, width=16, rank=15, columns=10, path="convolutional_vae.png"
 ):
     x, test = images("train", train), images("test", held_out)
     rows, results = [figures.Row("held-out digits", test[:columns])], {}
-    options = {"channels": 1, "epsilon": 0.05, "noise": "learned", "mean_initial": 0.1}
+    options = {"channels": 1, "epsilon": 0.02, "noise": "learned", "mean_initial": 0.1}
     for name, head in (
         ("low rank", sv.layers.LowRankNormalHead(rank=rank, factor_initial=0.01, **options)),
         ("independent", sv.layers.IndependentNormalHead(**options)),
@@ -73,7 +73,7 @@ def main(
         if name == "low rank":
             measured.append(sv.metrics.NoiseSquare())
         vae.compile(
-            keras.optimizers.Adam(1e-3), sv.losses.NegativeLogLikelihood(), metrics=measured
+            keras.optimizers.Adam(2e-3), sv.losses.NegativeLogLikelihood(), metrics=measured
         )
         vae.fit(x, x, batch_size=50, epochs=epochs, verbose=2)
         found = vae.evaluate(test, test, verbose=0, return_dict=True)

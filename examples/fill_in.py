@@ -15,7 +15,7 @@ import tf_structvae as sv
 from tf_structvae import figures
 
 
-def network(head, width=32):
+def network(head, width=16):
     """Upper halves [B, 14, 28, 1] -> a distribution over lower halves, event [14 * 28]."""
     conv = {"padding": "same", "activation": "relu"}
     return keras.Sequential(
@@ -42,13 +42,13 @@ def halves(split, count):
     return digits[:, :14], digits[:, 14:]
 
 
-def main(train=4000, held_out=500, epochs=30, width=32, rank=15, columns=10, path="fill_in.png"):
+def main(train=4000, held_out=500, epochs=30, width=16, rank=15, columns=10, path="fill_in.png"):
     x, y = halves("train", train)
     x_test, y_test = halves("test", held_out)
     seen = x_test[:columns]
     rows = [figures.Row("held-out digits", np.concatenate([seen, y_test[:columns]], 1))]
     results = {}
-    options = {"channels": 1, "epsilon": 0.05, "noise": "learned", "mean_initial": 0.1}
+    options = {"channels": 1, "epsilon": 0.02, "noise": "learned", "mean_initial": 0.1}
     for name, head in (
         ("low rank", sv.layers.LowRankNormalHead(rank=rank, factor_initial=0.01, **options)),
         ("independent", sv.layers.IndependentNormalHead(**options)),
@@ -61,7 +61,7 @@ def main(train=4000, held_out=500, epochs=30, width=32, rank=15, columns=10, pat
             sv.metrics.RootMeanSquaredError(),
         ]
         model.compile(
-            keras.optimizers.Adam(1e-3), sv.losses.NegativeLogLikelihood(), metrics=metrics
+            keras.optimizers.Adam(2e-3), sv.losses.NegativeLogLikelihood(), metrics=metrics
         )
         model.fit(x, y, batch_size=50, epochs=epochs, verbose=2)
         found = model.evaluate(x_test, y_test, verbose=0, return_dict=True)

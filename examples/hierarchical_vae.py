@@ -40,7 +40,7 @@ def two_layers(units, outputs):
 
 
 class HierarchicalVAE(keras.Model):
-    def __init__(self, head, width=32, lower=16, upper=4):
+    def __init__(self, head, width=16, lower=16, upper=4):
         super().__init__()
         self.upper = upper
         self.to_lower = keras.Sequential(  # q(z1 | x)
@@ -89,11 +89,11 @@ def images(split, count):
 
 
 def main(
-    train=4000, held_out=500, epochs=30, width=32, rank=15, columns=10, path="hierarchical_vae.png"
+    train=4000, held_out=500, epochs=30, width=16, rank=15, columns=10, path="hierarchical_vae.png"
 ):
     x, test = images("train", train), images("test", held_out)
     rows, results = [figures.Row("held-out digits", test[:columns])], {}
-    options = {"channels": 1, "epsilon": 0.05, "noise": "learned", "mean_initial": 0.1}
+    options = {"channels": 1, "epsilon": 0.02, "noise": "learned", "mean_initial": 0.1}
     for name, head in (
         ("low rank", sv.layers.LowRankNormalHead(rank=rank, factor_initial=0.01, **options)),
         ("independent", sv.layers.IndependentNormalHead(**options)),
@@ -101,7 +101,7 @@ def main(
         keras.utils.set_random_seed(0)
         vae = HierarchicalVAE(head, width)
         vae.compile(
-            keras.optimizers.Adam(1e-3),
+            keras.optimizers.Adam(2e-3),
             sv.losses.NegativeLogLikelihood(),
             metrics=[sv.metrics.LogProb(), sv.metrics.MahalanobisDistance()],
         )

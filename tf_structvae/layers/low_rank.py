@@ -22,8 +22,12 @@ _LOG_SCALE_SPEED = 10.0
 class LowRankNormalHead(NormalHead):
     """Features [B, *S, F] -> low-rank normal over all pixels (paper, section 3.2).
 
+    S are the positions of a sequence, an image or a volume, N = prod(S) * channels. Flat features
+    [B, F] are one pixel: the event is [channels], so `channels` is the number of outputs.
+
     The factor is linear in the features, `P[s, c, :] = [features[s], 1] W[:, c, :] T` (the 1 is the
-    bias), and is kept as that product. T [R, R] carries the scale of P:
+    bias), and is kept as that product where there are several pixels. T [R, R] carries the scale of
+    P:
 
       factor_scale="kernel": T = I, the paper's parameterisation;
       factor_scale="log_scale": T = diag(exp(10 tau)), tau learned: ten times faster than the rest;
