@@ -3,7 +3,7 @@ from keras import layers
 
 import tf_structvae as sv
 
-images = sv.datasets.load("avatars", "train", (32, 32), batch_size=32, steps=1500)
+images = sv.datasets.load("avatars", "train", (32, 32), batch_size=32, steps=1200)
 
 
 def block(filters, strides=1):
@@ -14,14 +14,14 @@ def block(filters, strides=1):
 encoder = keras.Sequential(
     [
         keras.Input((32, 32, 3)),
-        *[layer for filters in (32, 64, 128) for layer in block(filters, strides=2)],
+        *[layer for filters in (16, 32, 64) for layer in block(filters, strides=2)],
         layers.Flatten(),
         layers.Dense(2 * 32),  # mean and log-variance of q(z | x)
     ]
 )
-decoder = keras.Sequential([keras.Input((32,)), layers.Dense(4 * 4 * 128)])
-decoder.add(layers.Reshape((4, 4, 128)))
-for filters in (128, 64, 32):
+decoder = keras.Sequential([keras.Input((32,)), layers.Dense(4 * 4 * 64)])
+decoder.add(layers.Reshape((4, 4, 64)))
+for filters in (64, 32, 32):
     decoder.add(layers.UpSampling2D(interpolation="bilinear"))
     for layer in block(filters):
         decoder.add(layer)
