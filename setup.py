@@ -31,6 +31,8 @@ SERVING = [
 ]
 # The editor may show a model behind another server. fastapi.testclient imports httpx, too.
 EDITOR = [*SERVING, "httpx>=0.27,<1"]
+# To test and measure the editor's page; it needs a Chromium of the system, too.
+BROWSER = ["playwright>=1.45,<2"]
 PROGRAMS = sorted(p.name for p in (ROOT / "bin").iterdir() if p.is_file())
 
 setup(
@@ -68,11 +70,12 @@ setup(
         "evaluation": EVALUATION,
         "serving": SERVING,
         "editor": EDITOR,
-        "browser": ["playwright>=1.45,<2"],  # with a Chromium of the system; see make test-browser
+        "browser": BROWSER,
         "test": [
             *DATA,
             *EVALUATION,
             *EDITOR,
+            *BROWSER,
             "pytest>=8,<10",
             "pytest-xdist>=3.5,<4",
             "hypothesis>=6.100,<7",

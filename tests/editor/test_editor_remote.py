@@ -16,7 +16,7 @@ from tf_structvae.serving.app import create_app as create_serving_app
 
 
 class TensorFlowServing(httpx.AsyncBaseTransport):
-    """What TF-Serving documents, over our server: it has no card, and one output has no name."""
+    """What TF-Serving documents, over our server: it has no card."""
 
     def __init__(self, app):
         self._app = httpx.ASGITransport(app)
@@ -28,12 +28,8 @@ class TensorFlowServing(httpx.AsyncBaseTransport):
         response = await self._app.handle_async_request(request)
         found = json.loads(await response.aread())
         if path.endswith("/metadata"):
-            keys = {"model_spec", "metadata"}
-            assert keys <= found.keys()
             spec = {"name": "waves", "signature_name": "", "version": "1"}
             found = {"model_spec": spec, "metadata": found["metadata"]}
-        elif "outputs" in found and len(found["outputs"]) == 1:
-            (found["outputs"],) = found["outputs"].values()
         return httpx.Response(response.status_code, json=found)
 
 
@@ -91,7 +87,7 @@ def test_broken_server_is_told_in_words(answer, status, message):
         response = client.get("/editor/model")
         assert response.status_code == status
         assert message in response.json()["error"]
-        predicted = ask(client, "decode", {"latents": LATENTS})
+        predicted = ask(client, "decode", {"latents": np.zeros([1, 3], np.float32)})
         assert predicted.status_code in (status, 502)
         assert client.get("/").status_code == 200
 

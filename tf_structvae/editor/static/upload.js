@@ -59,7 +59,7 @@ async function decode(file) {
     throw new Error(`${file.name} has ${size} MB; at most ${MOST_BYTES / 1e6} MB are taken.`);
   }
   const unreadable = () => {
-    throw new Error(`${file.name} is no picture that this browser can read.`);
+    throw new Error(`${file.name} is no picture that this browser can read, or too large for it.`);
   };
   const [width, height] = await sizeOf(file).catch(unreadable);
   if (width * height > MOST_PIXELS) {
