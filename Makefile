@@ -11,7 +11,7 @@ PYTEST = $(BIN)/python -m pytest -q -n auto --maxprocesses=4 --dist=loadfile
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: train compare test test-all test-browser docs check format clean
+.PHONY: train compare edit test test-all test-browser chromium docs check format clean
 
 train: $(VENV)/.installed
 	$(TRAIN) --config configs/avatars.py --workdir $(RUNS)/avatars --resume
@@ -20,15 +20,25 @@ compare: train
 	$(TRAIN) --config configs/avatars_standard.py --workdir $(RUNS)/avatars_standard --resume
 	$(BIN)/python bin/compare --workdir $(RUNS)/avatars --workdir $(RUNS)/avatars_standard
 
-test: $(VENV)/.installed-test
+# The editor in the browser, of the demonstration model.
+edit: $(VENV)/.installed-editor
+	$(BIN)/python bin/edit
+
+test: $(VENV)/.installed-test chromium
 	$(PYTEST)
 
-test-all: $(VENV)/.installed-test
+test-all: $(VENV)/.installed-test chromium
 	$(PYTEST) -m ""
 
-# The editor in a headless Chromium, which is installed by apt where that may be done.
-test-browser: $(VENV)/.installed-browser
-	$(BIN)/python -m pytest -q -m "" tests/test_editor_server.py tests/test_editor_browser.py
+test-browser: $(VENV)/.installed-test chromium
+	$(BIN)/python -m pytest -q -m "" tests/editor
+
+# The editor is tested in a headless Chromium: installed by apt where there is none and that may be done.
+chromium:
+	@if [ -z "$$CHROMIUM" ] && ! command -v chromium && ! command -v chromium-browser && ! command -v google-chrome; then \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get; then \
+	    apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends chromium fonts-dejavu-core; \
+	  else false; fi || echo "No Chromium could be installed: the tests of the editor's page are skipped."; fi
 
 # The site, in site/: open site/index.html. A warning is an error.
 docs: $(VENV)/.installed-docs
@@ -55,9 +65,8 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
 	@touch $@
 
-$(VENV)/.installed-browser: $(VENV)/.installed-test
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[browser]'
-	command -v chromium || [ "$$(id -u)" != 0 ] || apt-get install -y -q chromium
+$(VENV)/.installed-editor: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[editor]'
 	@touch $@
 
 $(VENV)/.installed-docs: $(VENV)/.installed

@@ -40,6 +40,8 @@ DOCS = [
     "nbconvert>=7.16,<8",
     "ruff>=0.6",  # formats the signatures
 ]
+# To test and measure the editor's page; it needs a Chromium of the system, too.
+BROWSER = ["playwright>=1.45,<2"]
 PROGRAMS = sorted(p.name for p in (ROOT / "bin").iterdir() if p.is_file())
 
 setup(
@@ -77,11 +79,12 @@ setup(
         "evaluation": EVALUATION,
         "serving": SERVING,
         "editor": EDITOR,
-        "browser": ["playwright>=1.45,<2"],  # with a Chromium of the system; see make test-browser
+        "browser": BROWSER,
         "test": [
             *DATA,
             *EVALUATION,
             *EDITOR,
+            *BROWSER,
             "pytest>=8,<10",
             "pytest-xdist>=3.5,<4",
             "hypothesis>=6.100,<7",

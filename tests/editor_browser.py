@@ -1,14 +1,25 @@
-"""A headless Chromium for the tests of the editor, and what they read from its page."""
+"""A person at the editor's page in a headless Chromium, and what the tests read from the page."""
 
+import io
 import os
 import time
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 SCREENSHOTS = Path(os.environ.get("STRUCTVAE_SCREENSHOTS", ROOT / "build/screenshots"))
 BROKEN_LOAD = "Failed to load resource"  # what Chromium logs of each request that fails
+
+
+def upload(height=90, width=200, name="mine.png"):
+    """A picture file of smooth colours, as playwright wants it."""
+    rows, columns = np.mgrid[:height, :width]
+    colours = np.stack([rows / height, columns / width, 0 * rows + 0.5], -1)
+    file = io.BytesIO()
+    Image.fromarray(np.uint8(255 * colours)).save(file, "PNG")
+    return {"name": name, "mimeType": "image/png", "buffer": file.getvalue()}
 
 
 class Reader:
@@ -89,6 +100,10 @@ class Reader:
             str(value),
         )
         self.frame()
+
+    def at_state(self, number):
+        """Waits until that state is shown."""
+        self.wait(f"document.documentElement.studio.history.at === {number}")
 
     def studio(self, expression):
         return self.page.evaluate(f"document.documentElement.studio.{expression}")

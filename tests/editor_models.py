@@ -11,10 +11,15 @@ import tensorflow as tf
 import uvicorn
 
 from tf_structvae.distributions import LowRankMultivariateNormal
+from tf_structvae.editor import packing
+from tf_structvae.editor.server import PACKED
 from tf_structvae.serving import sockets
+from tf_structvae.serving.limits import Limits
 
 LATENT, RANK, EPSILON = 3, 4, 1e-3
 COLOUR, GREY = (24, 20, 3), (16, 16, 1)
+LIMITS = Limits(request_bytes=20_000, batch=4, response_values=100_000, concurrency=1, seconds=10)
+ORIGIN = "http://127.0.0.1"
 
 
 def _waves(shape, count, seed):
@@ -147,3 +152,15 @@ def served(app):
         yield server
     finally:
         server.stop()
+
+
+def ask(client, signature, arrays, outputs=None, **headers):
+    """The editor's response to arrays for a signature."""
+    body = packing.pack(arrays)
+    if outputs is not None:
+        size = int.from_bytes(body[:4], "little")
+        header = json.loads(body[4 : 4 + size]) | {"outputs": outputs}
+        text = json.dumps(header).encode()
+        body = len(text).to_bytes(4, "little") + text + body[4 + size :]
+    headers = {"content-type": PACKED} | headers
+    return client.post(f"/editor/predict/{signature}", content=body, headers=headers)

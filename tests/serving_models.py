@@ -85,10 +85,10 @@ def save(directory, version=1, offset=3.0):
 
 
 @contextlib.contextmanager
-def process(*arguments, port=0):
-    """bin/serve as a process of its own, killed in the end."""
-    program = [sys.executable, str(ROOT / "bin/serve")]
-    server = ServerProcess(*map(str, arguments), port=port, program=program)
+def process(*arguments, port=0, program="serve"):
+    """bin/serve, or another program of a server, as a process of its own, killed in the end."""
+    command = [sys.executable, str(ROOT / "bin" / program)]
+    server = ServerProcess(*map(str, arguments), port=port, program=command)
     try:
         yield server
     finally:

@@ -1,8 +1,8 @@
 """From pointer event to updated picture in the editor, in a headless Chromium.
 
 Measured in the page: from the time stamp that the browser gives the event to the moment when the
-picture that follows from it is on its canvas; a stroke of pointer moves, one at a time. Networks
-are untrained: time does not depend on weights.
+frame with the picture that follows from it has left the page for the screen; a stroke of pointer
+moves, one at a time. Networks are untrained: time does not depend on weights.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from tf_structvae.benchmarks import chromium
 TARGETS = {"64x64": 60.0, "218x178": 250.0}  # ms, medians, on two idle cores
 _MOVES = 60
 
-# Counts a picture to the first event that it answers; `compute` draws it, too.
+# Counts a picture to the first event that it answers; a message comes after the frame in which it
+# is drawn. `compute` draws it, too.
 _RECORD = """() => {
   const studio = document.documentElement.studio;
   window.found = {latency: [], work: []};
@@ -29,8 +30,11 @@ _RECORD = """() => {
   document.addEventListener("pointermove", note, {capture: true});
   document.addEventListener("input", note, {capture: true});
   studio.addEventListener("drawn", () => {
-    if (first !== null) window.found.latency.push(performance.now() - first);
+    if (first === null) return;
+    const [start, channel] = [first, new MessageChannel()];
     first = null;
+    channel.port1.onmessage = () => window.found.latency.push(performance.now() - start);
+    channel.port2.postMessage(null);
   });
   const compute = studio.compute.bind(studio);
   studio.compute = () => {

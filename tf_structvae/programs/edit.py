@@ -55,7 +55,8 @@ def main() -> None:
     if _MODEL.value and _SERVER.value:
         raise ValueError("--model and --server exclude each other.")
     limits, host = Limits(seconds=_TIMEOUT.value), _HOST.value
-    directory = None if _SERVER.value else choose(_MODEL.value, MODELS)
+    models = MODELS if MODELS.is_dir() else Path(__file__).parents[2] / MODELS
+    directory = None if _SERVER.value else choose(_MODEL.value, models)
     if directory:
         directory_lib.check(directory)
     bound = sockets.bind(host, _PORT.value)

@@ -8,8 +8,9 @@ export function describe(info) {
   $("model-name").textContent = info.name;
   document.title = `${info.name} · Structured VAE editor`;
   const kind = channels === 1 ? "grey" : "colour";
-  const source = data ? ` · ${data.name}${data.license ? `, ${data.license}` : ""}` : "";
-  $("model-facts").textContent = `version ${info.version} · ${width} × ${height} ${kind}${source}`;
+  const untold = info.card ? "not told by the model's card" : "not told: this server has no model card";
+  const source = data ? `${data.name}, licence: ${data.license ?? "not told"}` : "data set and licence not told";
+  $("model-facts").textContent = `version ${info.version} · ${width} × ${height} ${kind} · ${source}`;
   const facts = {
     Version: info.version,
     Resolution: `${width} × ${height} pixels, ${kind}`,
@@ -17,9 +18,9 @@ export function describe(info) {
     "Latent code": `${info.latent_dim} numbers`,
     Classes: info.classes.join(", "),
     Parameters: info.card?.parameters?.toLocaleString("en"),
-    "Data set": data?.name ?? "the model's card names none",
+    "Data set": data?.name ?? untold,
     "About it": data?.description,
-    Licence: data?.license ?? "the model's card names none",
+    Licence: data?.license ?? untold,
     Attribution: data?.attribution,
     Homepage: data?.homepage,
   };

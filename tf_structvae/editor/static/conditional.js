@@ -1,10 +1,16 @@
 /**
  * p(x given z) given painted pixels (eq. 5 and 6), in the coordinates of the principal components.
  *
- * x_i = mu_i + q_i u + n_i with q_i = s * U_i, n_i ~ N(0, D_i) and a prior N(u_0, I) of u, where u_0
- * is the noise of the picture that is edited. A painted b_i = x_i + N(0, v) tells of u with the
- * precision q_i^T q_i / (D_i + v). Seen through it, a painted entry is f (mu_i + q_i u) + (1 - f) b_i
- * with f = v / (D_i + v): exactly b_i at v = 0.
+ * x_i = mu_i + q_i u + n_i with q_i = s * U_i, n_i ~ N(0, D_i) and u ~ N(0, I). A painted b_i = x_i +
+ * N(0, v) tells of u with the precision q_i^T q_i / (D_i + v), all of them with Lambda less I: given
+ * them, u ~ N(centre, Lambda^-1), centre = Lambda^-1 sum_i q_i^T (b_i - mu_i) / (D_i + v). Seen
+ * through it, a painted entry is f (mu_i + q_i u) + (1 - f) b_i with f = v / (D_i + v): exactly b_i at
+ * v = 0.
+ *
+ * A picture that has a noise u_0 of its own moves as little as the strokes allow: to the mean under
+ * the prior N(u_0, I), u_0 + Lambda^-1 sum_i q_i^T (b_i - mu_i - q_i u_0) / (D_i + v). Strokes that a
+ * noise w was drawn to fit are settled: they hold their pixels where w has them, mu_i + q_i w in the
+ * place of b_i, so that a sample that was chosen stays as it was seen.
  */
 
 import { cholesky, solveLower, solveUpper } from "./linalg.js";
@@ -12,13 +18,14 @@ import { cholesky, solveLower, solveUpper } from "./linalg.js";
 export class Conditional {
   /**
    * @param {Field} field
-   * @param {{mask: Uint8Array, values: Float32Array}} edit mask of H * W, values of H * W * C
+   * @param {{mask, settled: Uint8Array, values: Float32Array}} edit masks of H * W, values of H * W * C
    * @param {number} variance of what is painted; 0: exact
    * @param {ArrayLike<number>} u noise of the picture that is edited
+   * @param {ArrayLike<number>} drawn the noise that settled strokes were drawn with
    * @param {Conditional|null} earlier of the same field and variance; if all its pixels are painted
    *   still, only the new ones are added, whose sums then are rounded in another order
    */
-  constructor(field, edit, variance, u, earlier = null) {
+  constructor(field, edit, variance, u, drawn = u, earlier = null) {
     this.field = field;
     this.edit = edit;
     this.variance = variance;
@@ -26,51 +33,56 @@ export class Conditional {
     const grows = earlier && earlier.variance === variance && covers(edit.mask, earlier.seen);
     this.precision = grows ? earlier.precision : identity(n);
     this.seen = grows ? earlier.seen : new Uint8Array(edit.mask.length);
-    const shift = this.observe(u);
+    const { shift, evidence } = this.observe(u, drawn);
     this.lower = cholesky(this.precision, n);
-    const moved = solveUpper(this.lower, n, solveLower(this.lower, n, shift));
-    this.coefficients = moved.map((x, k) => x + u[k]);
+    this.coefficients = this.solve(shift).map((x, k) => x + u[k]);
+    this.centre = this.solve(evidence);
   }
 
-  /** Adds the precision of new pixels; returns the sum of q_i (b_i - its picture) / (D_i + v). */
-  observe(u) {
+  solve(b) {
+    return solveUpper(this.lower, this.field.rank, solveLower(this.lower, this.field.rank, b));
+  }
+
+  /** Adds the precision of new pixels; returns the sums of the picture that moves and of `centre`. */
+  observe(u, drawn) {
     const { field, edit, seen, precision } = this;
     const n = field.rank;
     const channels = field.size.channels;
     const row = new Float64Array(n);
-    const shift = new Float64Array(n);
-    if (!n) return shift;
+    const [shift, evidence] = [new Float64Array(n), new Float64Array(n)];
+    if (!n) return { shift, evidence };
     for (let pixel = 0; pixel < edit.mask.length; pixel++) {
       if (!edit.mask[pixel]) continue;
       for (let i = pixel * channels; i < (pixel + 1) * channels; i++) {
         field.row(i, row);
         const weight = 1 / (field.noise[i] + this.variance);
-        let residual = edit.values[i] - field.mean[i];
-        for (let k = 0; k < n; k++) residual -= row[k] * u[k];
-        for (let k = 0; k < n; k++) shift[k] += weight * residual * row[k];
+        const told = edit.values[i] - field.mean[i];
+        let residual = edit.settled[pixel] ? 0 : told;
+        if (edit.settled[pixel]) for (let k = 0; k < n; k++) residual += row[k] * (drawn[k] - u[k]);
+        else for (let k = 0; k < n; k++) residual -= row[k] * u[k];
+        for (let k = 0; k < n; k++) {
+          shift[k] += weight * residual * row[k];
+          evidence[k] += weight * told * row[k];
+        }
         if (!seen[pixel]) addOuter(precision, weight, row);
       }
       seen[pixel] = 1;
     }
-    return shift;
+    return { shift, evidence };
   }
 
-  /** The mean, not clipped. */
-  mean() {
+  /** The picture that is edited, not clipped. */
+  picture() {
     return this.render(this.coefficients);
   }
 
-  /** A draw without pixel noise, of R standard normal numbers. */
-  draw(normals) {
-    return this.render(this.noiseOf(normals));
-  }
-
-  /** The noise u of such a draw. */
+  /** The noise u of a draw from all pictures with these strokes; of zeros: that of their mean. */
   noiseOf(normals) {
     const away = solveUpper(this.lower, this.field.rank, normals);
-    return this.coefficients.map((x, k) => x + away[k]);
+    return this.centre.map((x, k) => x + away[k]);
   }
 
+  /** The picture of a noise with what is painted, without pixel noise, not clipped. */
   render(coefficients) {
     const picture = this.field.picture(coefficients);
     const { mask, values } = this.edit;
@@ -116,7 +128,7 @@ export class Conditional {
       this.field.row(i, row);
       for (let k = 0; k < n; k++) mean[k] += (this.free(i) * row[k]) / size.channels;
     }
-    const weights = solveUpper(this.lower, n, solveLower(this.lower, n, mean));
+    const weights = this.solve(mean);
     const found = new Float32Array(count);
     for (let k = 0; k < n; k++) {
       const weight = weights[k] * this.field.stddevs[k];

@@ -5,6 +5,7 @@
  */
 
 import { Conditional } from "./conditional.js";
+import { blank } from "./strokes.js";
 
 export class Field {
   /**
@@ -47,13 +48,14 @@ export class Field {
 
   /** Mean of the noise u given a whole picture. */
   explain(picture) {
-    const mask = new Uint8Array(this.size.height * this.size.width).fill(1);
-    return this.condition({ mask, values: picture }, 0, new Float64Array(this.rank)).coefficients;
+    const edit = { ...blank(this.size), values: picture };
+    edit.mask.fill(1);
+    return this.condition(edit, 0, new Float64Array(this.rank)).centre;
   }
 
-  /** p given edits, which moves the picture of u as little as they allow; see `Conditional`. */
-  condition(edit, variance, u, earlier = null) {
-    return new Conditional(this, edit, variance, u, earlier);
+  /** p given edits, and the picture of u that they move; see `Conditional`. */
+  condition(edit, variance, u, drawn = u, earlier = null) {
+    return new Conditional(this, edit, variance, u, drawn, earlier);
   }
 }
 

@@ -27,16 +27,8 @@ export class History {
   /** Adds a state after the current one; what was undone is gone. */
   push(state) {
     this.states = [...this.states.slice(0, this.at + 1), state];
-    // the first stays: it is what "reset" and "before" mean
+    // the first stays, so that undoing ends at the first picture
     if (this.states.length > MOST) this.states.splice(1, 1);
     this.at = this.states.length - 1;
-  }
-
-  undo() {
-    if (this.canUndo) this.at--;
-  }
-
-  redo() {
-    if (this.canRedo) this.at++;
   }
 }

@@ -50,7 +50,7 @@ export class LookPanel {
     const largest = this.spread.reduce((a, x) => Math.max(a, x), 0);
     this.colour(this.spread, (x) => rising(x / (largest || 1)));
     this.legend(0, largest, rising);
-    $("look-help").textContent = `Standard deviation of each pixel${this.given()}. Bright: the model leaves it open.`;
+    $("look-help").textContent = `Standard deviation of each pixel, the root of its variance${this.given()}. Bright: the model leaves it open.`;
   }
 
   drawCovariance() {

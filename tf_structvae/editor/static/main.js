@@ -24,7 +24,7 @@ async function start() {
   const info = await information();
   describe(info);
   const studio = new Studio(info);
-  const begin = async () => studio.open([await documentOf(FIRST, FIRST, info)], 0);
+  const first = () => documentOf(FIRST, FIRST, info);
   const stage = new Stage(studio);
   const look = new LookPanel(studio);
   new EditPanel(studio, stage, look);
@@ -42,11 +42,11 @@ async function start() {
       for (const part of parts) part.show(name === shown);
     }
   });
-  const session = new Session(studio, begin);
+  const session = new Session(studio, first);
   document.documentElement.studio = studio; // for tests and the curious
   if (await session.restoreKept()) {
     if (studio.history.states.length > 1) notify("This is your picture of last time.");
-  } else await begin();
+  } else await studio.open([await first()], 0);
   started = true;
 }
 

@@ -1,4 +1,4 @@
-/** Samples of the pictures that fit the strokes, beside their mean. */
+/** All pictures that fit the strokes: their mean, and samples of them. */
 
 import { paint } from "./canvas.js";
 import { freshSeed, normals } from "./random.js";
@@ -11,10 +11,12 @@ export class Samples {
     this.studio = studio;
     this.seed = 1;
     this.isShown = true;
-    this.buttons = Array.from({ length: COUNT }, (_, i) => {
+    this.buttons = Array.from({ length: 1 + COUNT }, (_, i) => {
       const canvas = element("canvas", { className: "thumbnail" });
-      const button = element("button", { className: "choice" }, canvas);
-      button.setAttribute("aria-label", `Sample ${i + 1}: go on with it`);
+      const name = i ? `Sample ${i}` : "Mean";
+      const caption = element("span", { textContent: i || name, className: "quiet" });
+      const button = element("button", { className: "choice" }, canvas, caption);
+      button.setAttribute("aria-label", `${name}: go on with it`);
       button.addEventListener("click", () => this.take(i));
       $("samples").append(button);
       return button;
@@ -31,8 +33,11 @@ export class Samples {
     this.update();
   }
 
-  draws(i) {
-    return normals(this.seed + i, this.studio.field.rank);
+  /** The noise of a sample, or of the mean, which is the first. */
+  noise(i) {
+    const { field, conditional } = this.studio;
+    const drawn = i ? normals(this.seed + i - 1, field.rank) : new Float64Array(field.rank);
+    return conditional.noiseOf(drawn);
   }
 
   update() {
@@ -43,16 +48,22 @@ export class Samples {
     this.timer = setTimeout(() => {
       if (studio.live) return;
       this.buttons.forEach((button, i) => {
-        const picture = studio.conditional.draw(this.draws(i));
-        paint(button.firstChild, picture, studio.size);
+        paint(button.firstChild, studio.conditional.render(this.noise(i)), studio.size);
         button.disabled = !studio.field.rank;
       });
+      $("more-samples").disabled = !studio.field.rank;
     }, 30);
   }
 
   take(i) {
     const { studio } = this;
-    const noise = Array.from(studio.conditional.noiseOf(this.draws(i)));
-    studio.push({ noise, noiseSeed: null, scales: noise.map(() => 1) });
+    const current = studio.history.current;
+    const noise = Array.from(this.noise(i));
+    const origin = current.origin ?? { noise: current.noise, noiseSeed: current.noiseSeed };
+    const settled = current.strokes.length;
+    studio.push({
+      noise, noiseSeed: null, scales: noise.map(() => 1),
+      ...(settled && { settled, origin }), // without strokes it is a new noise like any other
+    });
   }
 }

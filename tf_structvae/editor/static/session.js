@@ -3,11 +3,12 @@
 import { isLabel } from "./classes.js";
 import { $, attempt, keep, notify, onClick, remember } from "./ui.js";
 
-const FORMAT = 1;
+const FORMAT = 2;
 const MOST_BYTES = 50e6;
 
 export class Session {
-  constructor(studio, begin) {
+  /** @param {Studio} studio @param first makes the document that the page begins with */
+  constructor(studio, first) {
     this.studio = studio;
     this.key = `structvae:session:${studio.info.name}`;
     studio.addEventListener("document", () => this.keepSoon());
@@ -17,8 +18,8 @@ export class Session {
       download(new Blob([this.text()], { type: "application/json" }), `${studio.info.name}-session.json`);
     });
     onClick("forget", async () => {
-      await begin();
-      notify("A new picture. Undo does not go back beyond it.");
+      await studio.commit(await first());
+      notify("The first picture again. Undo brings yours back.");
     });
     $("load-session").addEventListener("change", () => {
       const [file] = $("load-session").files;
@@ -30,19 +31,28 @@ export class Session {
   text() {
     const { info, history } = this.studio;
     const model = { name: info.name, version: info.version, image_shape: info.image_shape };
-    return JSON.stringify({ format: FORMAT, model, at: history.at, states: history.states });
+    // states share their strokes: each is written once
+    const numbers = new Map();
+    const number = (stroke) => numbers.get(stroke) ?? (numbers.set(stroke, numbers.size), numbers.size - 1);
+    const states = history.states.map((state) => ({ ...state, strokes: state.strokes.map(number) }));
+    return JSON.stringify({ format: FORMAT, model, at: history.at, states, strokes: [...numbers.keys()] });
   }
 
   async load(file) {
     if (file.size > MOST_BYTES) throw new Error(`${file.name} is too large for a session.`);
-    await this.restore(await file.text(), file.name);
-    notify(`${file.name} is restored.`);
+    const made = await this.restore(await file.text(), file.name);
+    const { name, version } = this.studio.info;
+    const other = made.name !== name || made.version !== version;
+    notify(other
+      ? `${file.name} is restored. It was made with ${made.name}, version ${made.version}: on this model its pictures differ.`
+      : `${file.name} is restored.`);
   }
 
-  /** Shows what a text holds; if it does not fit, nothing changes. */
+  /** Shows what a text holds and returns the model it was made with; if it does not fit, nothing changes. */
   async restore(text, name) {
-    const { states, at } = parse(text, name, this.studio.info);
+    const { states, at, model } = parse(text, name, this.studio.info);
     await this.studio.open(states, at);
+    return model;
   }
 
   /** What this browser kept of this model, if anything. */
@@ -92,29 +102,42 @@ function parse(text, name, info) {
   } catch {
     refuse("it is no JSON");
   }
-  const { format, model, at, states } = found ?? {};
-  if (format !== FORMAT || !Array.isArray(states)) refuse("it is no session of this editor");
+  const { format, model, at, states, strokes } = found ?? {};
+  if (format !== FORMAT || ![states, strokes].every(Array.isArray)) refuse("it is no session of this editor");
   if (String(model?.image_shape) !== String(info.image_shape)) {
     refuse(`it is of the model ${model?.name}, with pictures of another size`);
   }
   if (!Number.isInteger(at) || !states[at]) refuse("it does not say which picture was shown");
-  if (!states.every((state) => isDocument(state, info))) refuse("it is of another model, or damaged");
-  return { states: states.map((state) => ({ ...state, label: state.label ?? null })), at };
+  const good =
+    strokes.every((stroke) => isStroke(stroke, info.image_shape)) &&
+    states.every((state) => isDocument(state, info, strokes.length));
+  if (!good) refuse("it is of another model, or damaged");
+  const whole = (state) => ({
+    ...state,
+    label: state.label ?? null,
+    strokes: state.strokes.map((number) => strokes[number]),
+  });
+  return { states: states.map(whole), at, model };
 }
 
-function isDocument(state, info) {
-  const [, , channels] = info.image_shape;
-  const { seed, noiseSeed, latents, noise, scales, strokes, softness, label = null } = state ?? {};
+function isDocument(state, info, count) {
+  const { seed, noiseSeed, latents, noise, scales, strokes, softness, settled, origin } = state ?? {};
   return (
-    isLabel(label, info.classes) &&
-    [seed, noiseSeed].every((x) => x === null || Number.isInteger(x)) &&
+    isLabel(state?.label ?? null, info.classes) &&
+    [seed, noiseSeed, origin?.noiseSeed ?? null].every((x) => x === null || Number.isInteger(x)) &&
     areNumbers(latents, info.latent_dim) && areNumbers(noise, info.rank) && areNumbers(scales, info.rank) &&
     Number.isFinite(softness) && softness >= 0 &&
-    Array.isArray(strokes) && strokes.every((stroke) => isStroke(stroke, channels, info.image_shape))
+    Array.isArray(strokes) && strokes.every((number) => isIndex(number, count)) &&
+    isIndex(settled, strokes.length + 1) && (origin === null || areNumbers(origin?.noise, info.rank))
   );
 }
 
-function isStroke({ points, size, colour, erase } = {}, channels, [height, width]) {
+function isIndex(number, count) {
+  return Number.isInteger(number) && number >= 0 && number < count;
+}
+
+function isStroke(stroke, [height, width, channels]) {
+  const { points, size, colour, erase } = stroke ?? {};
   const inside = ([row, column]) => row >= 0 && column >= 0 && row < height && column < width;
   return (
     areNumbers(colour, channels) && Number.isFinite(size) && size >= 0 && size <= height + width &&

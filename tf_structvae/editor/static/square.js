@@ -3,7 +3,7 @@
 import { paint } from "./canvas.js";
 import { freshSeed, normals } from "./random.js";
 import { slerpSquare } from "./slerp.js";
-import { $, onClick } from "./ui.js";
+import { $, onClick, seedForm } from "./ui.js";
 
 const CELLS = 5;
 const STEP = 0.05;
@@ -14,7 +14,10 @@ export class Square {
     this.isShown = false;
     this.corners = null;
     this.position = [0, 0]; // across, down
-    onClick("new-corners", () => this.renew());
+    this.places = new Map(); // noise -> where the point was with it
+    this.drawn = null; // what the small pictures show
+    onClick("new-corners", () => this.renew(freshSeed()));
+    seedForm("corners-form", "corners-seed", (seed) => this.renew(seed));
     studio.addEventListener("document", () => this.update());
     this.listen();
   }
@@ -24,16 +27,30 @@ export class Square {
     this.update();
   }
 
-  /** The present noise and three fresh ones. */
-  renew() {
-    const { field, history } = this.studio;
-    const { noise, scales } = history.current;
-    const own = noise.map((x, k) => x * scales[k]);
-    const first = own.some((x) => x !== 0) ? own : normals(freshSeed(), field.rank);
-    this.corners = [first, ...[0, 1, 2].map(() => normals(freshSeed(), field.rank))];
-    this.position = [0, 0];
-    this.drawnField = null;
+  /** The present noise and three of a seed. */
+  renew(seed) {
+    const { rank } = this.studio.info;
+    if (!rank) return;
+    $("corners-seed").value = seed;
+    this.corners = [null, ...[1, 2, 3].map((i) => normals(3 * seed + i, rank))];
+    this.begin();
     this.update();
+  }
+
+  /** The first corner is the present noise; a new one, if that is none. */
+  begin() {
+    const own = this.own();
+    const fresh = () => normals(3 * Number($("corners-seed").value), own.length);
+    this.corners[0] = own.some((x) => x !== 0) ? own : fresh();
+    this.position = [0, 0];
+    this.places.clear();
+    this.places.set(String(own), this.position);
+    this.drawn = null;
+  }
+
+  own() {
+    const { noise, scales } = this.studio.history.current;
+    return noise.map((x, k) => x * scales[k]);
   }
 
   /** What the point stands for. */
@@ -47,18 +64,31 @@ export class Square {
     $("square").classList.toggle("empty", !studio.field.rank);
     $("square-point").disabled = $("new-corners").disabled = !studio.field.rank;
     if (!studio.field.rank) return;
-    if (!this.corners) this.renew();
-    if (this.drawnField !== studio.field) this.background();
+    if (!this.corners) return this.renew(freshSeed());
+    if (!studio.live) this.follow();
     const [across, down] = this.position;
     $("square-point").style.left = `${100 * across}%`;
     $("square-point").style.top = `${100 * down}%`;
     $("square-point").setAttribute("aria-description", `${Math.round(100 * across)} % across, ${Math.round(100 * down)} % down`);
   }
 
-  /** Small pictures of a grid of points. */
+  /** Keeps up with a noise that came from elsewhere, with undo, other codes and strokes. */
+  follow() {
+    const place = this.places.get(String(this.own()));
+    if (place) this.position = place;
+    else this.begin();
+    const { strokes, softness } = this.studio.history.current;
+    const shown = [this.studio.field, strokes, softness];
+    if (this.drawn?.every((x, i) => x === shown[i])) return;
+    this.drawn = shown;
+    this.background();
+  }
+
+  /** Small pictures of a grid of points, as the large one would be there. */
   background() {
-    const { field, size } = this.studio;
-    this.drawnField = field;
+    const { field, size, conditional } = this.studio;
+    const { strokes, softness } = this.studio.history.current;
+    const edit = this.studio.editOf({ strokes, settled: 0 });
     const map = $("square-map");
     map.width = CELLS * size.width;
     map.height = CELLS * size.height;
@@ -67,7 +97,7 @@ export class Square {
     for (let r = 0; r < CELLS; r++) {
       for (let c = 0; c < CELLS; c++) {
         const noise = slerpSquare(this.corners, c / (CELLS - 1), r / (CELLS - 1));
-        paint(cell, field.picture(noise), size);
+        paint(cell, field.condition(edit, softness ** 2, noise, noise, conditional).picture(), size);
         map.getContext("2d").drawImage(cell, c * size.width, r * size.height);
       }
     }
@@ -76,6 +106,12 @@ export class Square {
   move(across, down) {
     this.position = [across, down].map((x) => Math.min(Math.max(x, 0), 1));
     this.studio.preview(this.changes());
+  }
+
+  commit() {
+    const changes = this.changes();
+    this.places.set(String(changes.noise), this.position);
+    this.studio.push(changes);
   }
 
   changes() {
@@ -101,7 +137,7 @@ export class Square {
     square.addEventListener("pointermove", (event) => down && drag(event));
     for (const type of ["pointerup", "pointercancel"]) {
       square.addEventListener(type, () => {
-        if (down) this.studio.push(this.changes());
+        if (down) this.commit();
         down = false;
       });
     }
@@ -112,7 +148,7 @@ export class Square {
       this.move(this.position[0] + STEP * step[0], this.position[1] + STEP * step[1]);
     });
     $("square-point").addEventListener("keyup", (event) => {
-      if (event.key.startsWith("Arrow") && this.studio.live) this.studio.push(this.changes());
+      if (event.key.startsWith("Arrow") && this.studio.live) this.commit();
     });
   }
 }

@@ -56,7 +56,7 @@ export class Stage {
 
   isChanged() {
     const shown = this.studio.history?.current;
-    return Boolean(shown) && (shown.strokes.length > 0 || shown.scales.some((x) => x !== 1));
+    return Boolean(shown) && (shown.strokes.length > 0 || Boolean(shown.origin) || shown.scales.some((x) => x !== 1));
   }
 
   compare(before) {
@@ -68,7 +68,8 @@ export class Stage {
   reset() {
     const { studio } = this;
     if (!this.isChanged()) return;
-    studio.push({ strokes: [], scales: studio.document.scales.map(() => 1) });
+    const { origin, scales } = studio.history.current;
+    studio.push({ strokes: [], scales: scales.map(() => 1), ...origin });
   }
 
   shortcut(event) {

@@ -4,21 +4,23 @@
  * colour has one whole number in [0, 255] a channel.
  */
 
-/** Nothing painted. */
+/** Nothing painted. `settled` are the painted pixels of strokes that the noise was drawn to fit. */
 export function blank(size) {
   return {
     mask: new Uint8Array(size.height * size.width),
+    settled: new Uint8Array(size.height * size.width),
     values: new Float32Array(size.height * size.width * size.channels),
   };
 }
 
-/** All strokes, one after the other. */
-export function raster(strokes, size) {
+/** All strokes, one after the other, of which the first few are settled. */
+export function raster(strokes, size, settled = 0) {
   const edit = blank(size);
-  for (const stroke of strokes) {
+  for (const [number, stroke] of strokes.entries()) {
     stroke.points.forEach((point, i) => {
       paintLine(edit, size, stroke, stroke.points[Math.max(i - 1, 0)], point);
     });
+    if (number === settled - 1) edit.settled.set(edit.mask);
   }
   return edit;
 }
@@ -41,6 +43,7 @@ function paintDisc(edit, { height, width, channels }, stroke, row, column) {
       if ((r - row) ** 2 + (c - column) ** 2 > stroke.size ** 2) continue;
       const pixel = r * width + c;
       edit.mask[pixel] = stroke.erase ? 0 : 1;
+      edit.settled[pixel] = 0;
       if (stroke.erase) continue;
       for (let k = 0; k < channels; k++) {
         edit.values[pixel * channels + k] = stroke.colour[k] / 255;

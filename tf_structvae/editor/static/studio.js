@@ -1,8 +1,10 @@
 /**
  * What is shown and how it came about. A document is never changed in place:
- * {seed, noiseSeed, label, latents, noise, scales, strokes, softness}; seeds are null where they do
- * not tell (uploads, interpolation), `label` is null of a model without classes, `noise` is in the
- * coordinates of the principal components.
+ * {seed, noiseSeed, label, latents, noise, scales, strokes, softness, settled, origin}; seeds are
+ * null where they do not tell (uploads, interpolation), `label` is null of a model without classes,
+ * `noise` is in the coordinates of the principal components. `settled` of the strokes were there
+ * when the noise was drawn to fit them, in the place of that of `origin`, {noise, noiseSeed}; else
+ * they are 0 and null.
  *
  * Events: "document" (another one, committed or not), "picture" (the arrays are new), "busy".
  */
@@ -53,14 +55,14 @@ export class Studio extends EventTarget {
   }
 
   push(changes) {
-    this.history.push({ ...this.history.current, ...changes });
+    this.history.push({ ...this.history.current, ...renewed(changes) });
     this.settle();
   }
 
   /** Shows a state in which `changes` are made, before it is committed. */
   preview(changes) {
     if (this.drawing) return;
-    this.live = { ...this.history.current, ...changes };
+    this.live = { ...this.history.current, ...renewed(changes) };
     this.schedule();
     this.tell("document");
   }
@@ -98,7 +100,8 @@ export class Studio extends EventTarget {
     if (!this.history) return;
     this.drawing = true;
     this.live = { ...this.history.current, strokes: [...this.history.current.strokes, stroke] };
-    this.edit = { mask: this.edit.mask.slice(), values: this.edit.values.slice() };
+    const { mask, settled, values } = this.edit;
+    this.edit = { mask: mask.slice(), settled: settled.slice(), values: values.slice() };
     this.paint(stroke, stroke.points[0], stroke.points[0]);
   }
 
@@ -126,9 +129,13 @@ export class Studio extends EventTarget {
   settle() {
     this.live = null;
     this.conditional = null;
-    this.edit = raster(this.history.current.strokes, this.size);
+    this.edit = this.editOf(this.history.current);
     this.compute();
     this.tell("document");
+  }
+
+  editOf({ strokes, settled }) {
+    return raster(strokes, this.size, settled);
   }
 
   schedule() {
@@ -144,17 +151,25 @@ export class Studio extends EventTarget {
     const { noise, scales, softness } = this.document;
     const u = noise.map((x, k) => x * scales[k]);
     const earlier = this.live ? this.conditional : null;
-    this.conditional = this.field.condition(this.edit, softness ** 2, u, earlier);
-    this.picture = this.conditional.mean();
+    this.conditional = this.field.condition(this.edit, softness ** 2, u, noise, earlier);
+    this.picture = this.conditional.picture();
     this.tell("picture");
   }
 
   /** The picture to draw: the edited one, or that before strokes and sliders. */
   get shown() {
-    return this.showsBefore ? this.field.picture(this.history.current.noise) : this.picture;
+    if (!this.showsBefore) return this.picture;
+    const { origin, noise } = this.history.current;
+    return this.field.picture(origin?.noise ?? noise);
   }
 
   tell(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
+}
+
+/** Another noise, code or label fits no stroke yet, unless the changes say so. */
+function renewed(changes) {
+  const isOther = changes.noise || changes.latents || "label" in changes;
+  return isOther ? { settled: 0, origin: null, ...changes } : changes;
 }

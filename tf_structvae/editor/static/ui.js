@@ -45,6 +45,18 @@ export function onClick(id, action) {
   });
 }
 
+/** A form with one field, a seed. */
+export function seedForm(form, input, action) {
+  $(form).addEventListener("submit", (event) => {
+    event.preventDefault();
+    attempt(() => {
+      const text = $(input).value.trim();
+      if (!/^\d{1,9}$/.test(text)) throw new Error("A seed is a whole number from 0 to 999999999.");
+      return action(Number(text));
+    });
+  });
+}
+
 /** Makes the tabs work; calls back with the id of the panel that is shown. */
 export function tabs(callback) {
   const all = [...document.querySelectorAll('[role="tab"]')];
@@ -101,5 +113,5 @@ export function remember(key) {
 
 /** Whether a key belongs to the element that has the focus. */
 export function isTyping(target) {
-  return target.matches("select, textarea, input:not([type=range], [type=radio], [type=checkbox])");
+  return target.matches("select, textarea, input:is(:not([type]), [type=text])");
 }

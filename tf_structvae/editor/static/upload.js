@@ -60,17 +60,28 @@ async function decode(file) {
     const size = Math.ceil(file.size / 1e6);
     throw new Error(`${file.name} has ${size} MB; at most ${MOST_BYTES / 1e6} MB are taken.`);
   }
-  let bitmap;
+  const unreadable = () => {
+    throw new Error(`${file.name} is no picture that this browser can read, or too large for it.`);
+  };
+  const [width, height] = await sizeOf(file).catch(unreadable);
+  if (width * height > MOST_PIXELS) {
+    throw new Error(
+      `${file.name} has ${width} × ${height} pixels; at most ${MOST_PIXELS / 1e6} million are taken.`,
+    );
+  }
+  return createImageBitmap(file).catch(unreadable);
+}
+
+/** Width and height of a picture, before the memory for its pixels is taken. */
+async function sizeOf(file) {
+  const image = new Image();
+  image.src = URL.createObjectURL(file);
   try {
-    bitmap = await createImageBitmap(file);
-  } catch {
-    throw new Error(`${file.name} is no picture that this browser can read.`);
+    await new Promise((resolve, reject) => Object.assign(image, { onload: resolve, onerror: reject }));
+    return [image.naturalWidth, image.naturalHeight];
+  } finally {
+    URL.revokeObjectURL(image.src);
   }
-  if (bitmap.width * bitmap.height > MOST_PIXELS) {
-    bitmap.close();
-    throw new Error(`${file.name} has more than ${MOST_PIXELS / 1e6} million pixels.`);
-  }
-  return bitmap;
 }
 
 /** The largest part around the middle of the wanted proportions, resized. */

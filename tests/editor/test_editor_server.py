@@ -4,59 +4,15 @@ import http.client
 import json
 
 import editor_models
-import httpx
 import numpy as np
 import pytest
+from editor_models import LIMITS, ORIGIN, ask
 from starlette.testclient import TestClient
 
 from tf_structvae.editor import packing
-from tf_structvae.editor.remote import Remote
-from tf_structvae.editor.server import PACKED, STATIC, create_app, create_remote_app
-from tf_structvae.programs.edit import choose
-from tf_structvae.serving.app import create_app as create_serving_app
-from tf_structvae.serving.limits import Limits
+from tf_structvae.editor.server import PACKED, STATIC, create_app
 
-LIMITS = Limits(request_bytes=20_000, batch=4, response_values=100_000, concurrency=1, seconds=10)
-ORIGIN = "http://127.0.0.1"
 LATENTS = np.array([[0.5, -1.0, 0.2]], np.float32)
-
-
-@pytest.fixture(scope="module")
-def saved(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("models") / "waves"
-    return directory, editor_models.save(directory)
-
-
-@pytest.fixture(scope="module")
-def app(saved):
-    return create_app("waves", saved[0], LIMITS)
-
-
-@pytest.fixture(scope="module")
-def client(app):
-    with TestClient(app, base_url=ORIGIN) as found:
-        yield found
-
-
-@pytest.fixture(scope="module")
-def remote(saved):
-    """The editor of the same model behind another server."""
-    serving = create_serving_app({"waves": saved[0]}, LIMITS)
-    url = f"{ORIGIN}:8501/v1/models/waves"
-    model = Remote(url, 5.0, transport=httpx.ASGITransport(serving))
-    with TestClient(create_remote_app(model, LIMITS), base_url=ORIGIN) as found:
-        yield found
-
-
-def ask(client, signature, arrays, outputs=None, **headers):
-    body = packing.pack(arrays)
-    if outputs is not None:
-        size = int.from_bytes(body[:4], "little")
-        header = json.loads(body[4 : 4 + size]) | {"outputs": outputs}
-        text = json.dumps(header).encode()
-        body = len(text).to_bytes(4, "little") + text + body[4 + size :]
-    headers = {"content-type": PACKED} | headers
-    return client.post(f"/editor/predict/{signature}", content=body, headers=headers)
 
 
 @pytest.mark.parametrize("way", ["client", "remote"])
@@ -260,78 +216,9 @@ def test_nothing_outside_the_page_is_read(app):
             connection.close()
 
 
-def test_forwarding_goes_to_the_model_alone(remote):
-    for path in ("/v1/models/waves/../other", "/v1/models/wavesother", "/v1/models/other/metadata",
-                 "/v1/models/waves/versions/1/../../x", "/v1/models/waves@h", "/v1/"):  # fmt: skip
-        response = remote.get(path.replace("..", "%2e%2e"))
-        assert response.status_code == 400, path
-
-
-def _broken(answer):
-    return Remote(f"{ORIGIN}:1/v1/models/waves", 1.0, transport=httpx.MockTransport(answer))
-
-
-def _unreachable(_):
-    raise httpx.ConnectError("connection refused")
-
-
-def _slow(_):
-    raise httpx.ReadTimeout("")
-
-
-@pytest.mark.parametrize(
-    ("answer", "status", "message"),
-    [
-        (_unreachable, 502, "does not answer: connection refused"),
-        (_slow, 504, "took too long"),
-        (lambda _: httpx.Response(200, text="<html>"), 502, "without JSON"),
-        (lambda _: httpx.Response(200, json={}), 502, "is not as TF-Serving's"),
-        (lambda _: httpx.Response(404, json={"error": "no such model"}), 404, "no such model"),
-        (lambda _: httpx.Response(500, json=[]), 500, "answered 500"),
-        (lambda _: httpx.Response(302, headers={"location": "http://x/"}), 502, "302"),
-    ],
-)
-def test_broken_server_is_told_in_words(answer, status, message):
-    with TestClient(create_remote_app(_broken(answer)), base_url=ORIGIN) as client:
-        response = client.get("/editor/model")
-        assert response.status_code == status
-        assert message in response.json()["error"]
-        predicted = ask(client, "decode", {"latents": LATENTS})
-        assert predicted.status_code in (status, 502)
-        assert client.get("/").status_code == 200
-
-
 def test_model_without_a_needed_signature_is_told(tmp_path):
     editor_models.save(tmp_path / "m", without=["decode"])
     with TestClient(create_app("m", tmp_path / "m"), base_url=ORIGIN) as client:
         response = client.get("/editor/model")
         assert response.status_code == 409
         assert "no signature 'decode'" in response.json()["error"]
-
-
-@pytest.mark.parametrize(
-    "url", ["", "localhost:8501", "http://host/v1/models/", "ftp://h/v1/models/m",
-            "http://h/v1/models/a/b", "http://user@h/v1/models/m", "http://h/v1/models/m?x"]
-)  # fmt: skip
-def test_server_must_be_a_models_address(url):
-    with pytest.raises(ValueError, match="--server must be http://HOST:PORT/v1/models/NAME"):
-        Remote(url, 1.0)
-
-
-def test_server_address_may_have_a_prefix():
-    assert Remote("https://h:1/tf/v1/models/m/", 1.0).url == "https://h:1/tf/v1/models/m"
-
-
-def test_choice_of_a_model(tmp_path):
-    with pytest.raises(ValueError, match="holds no exported model"):
-        choose(None, tmp_path)
-    for name in ("a", "b", "demo"):
-        (tmp_path / name / "1").mkdir(parents=True)
-        (tmp_path / name / "1" / "saved_model.pb").touch()
-        if name == "a":
-            assert choose(None, tmp_path) == tmp_path / "a"
-        if name == "b":
-            with pytest.raises(ValueError, match="holds a, b"):
-                choose(None, tmp_path)
-    assert choose(None, tmp_path) == tmp_path / "demo"
-    assert str(choose("x/y", tmp_path)) == "x/y"
