@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from editor_browser import Reader
+from editor_models import ORIGIN, ask
 from PIL import Image
 from starlette.testclient import TestClient
-from test_editor_server import ORIGIN, ask
 
-from tf_structvae.benchmarks.chromium import ARGUMENTS, executable
 from tf_structvae.editor import packing
 from tf_structvae.editor.information import describe
 from tf_structvae.editor.server import create_app
@@ -61,26 +60,20 @@ def test_model_whose_classes_nobody_names_is_refused(client):
 
 
 @pytest.fixture
-def visit(exported):
-    """Opens pages in one browser; their errors fail the test."""
-    playwright = pytest.importorskip(
-        "playwright.sync_api", reason="needs playwright: pip install -e '.[browser]'"
-    )
-    if executable() is None:
-        pytest.skip("needs Chromium: apt-get install chromium, or set CHROMIUM")
+def visit(browser, exported):
+    """Opens pages of the model; their errors fail the test."""
     opened = []
-    app = create_app("animals", exported[1])
-    with editor_models.served(app) as server, playwright.sync_playwright() as started:
-        browser = started.chromium.launch(executable_path=executable(), args=ARGUMENTS)
+    server = editor_models.Served(create_app("animals", exported[1]))
 
-        def start():
-            opened.append(Reader(browser.new_context(), server.url))
-            return opened[-1]
+    def start():
+        opened.append(Reader(browser.new_context(), server.url))
+        return opened[-1]
 
-        yield start
-        for reader in opened:
-            reader.check()
-        browser.close()
+    yield start
+    for reader in opened:
+        reader.page.context.close()
+        reader.check()
+    server.stop()
 
 
 def picture(model, document):
