@@ -84,7 +84,7 @@ def picture(model, document):
     u = directions.numpy()[0]
     u *= np.sign(u[np.abs(u).argmax(0), np.arange(u.shape[1])])  # as the signature orients them
     noise = np.multiply(document["noise"], document["scales"])
-    return np.clip(p.mean()[0] + u @ (stddevs[0] * noise), 0, 1)
+    return np.clip(p.mean()[0] + u @ (stddevs.numpy()[0] * noise), 0, 1)
 
 
 def assert_shows(reader, model):
