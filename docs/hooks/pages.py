@@ -9,7 +9,7 @@ from typing import Any
 
 ROOT = Path(__file__).parents[2]
 _OUTSIDE = re.compile(r"\[(?P<text>[^\]]+)\]\(\.\./(?P<path>[^)#]+)(#[^)]*)?\)")
-_SOURCE = re.compile(r"<!-- source: (?P<path>\S+) (?P<name>\w+) -->")
+_SOURCE = re.compile(r"<!-- source: (?P<path>\S+)(?: (?P<name>\w+))? -->")
 _FLAGS = re.compile(r"<!-- flags: (?P<program>\w+) -->")
 
 
@@ -20,14 +20,15 @@ def on_page_markdown(markdown: str, **_) -> str:
     return _OUTSIDE.sub(lambda m: f"`{m['path']}`", markdown)
 
 
-def listing(path: str, name: str) -> str:
-    """The source of a function, but for its docstring, as a block of code."""
+def listing(path: str, name: str | None = None) -> str:
+    """A file as a block of code, or one of its functions, but for the docstring."""
     text = (ROOT / path).read_text()
-    node = next(n for n in ast.parse(text).body if getattr(n, "name", "") == name)
     lines = text.splitlines()
-    head = lines[node.lineno - 1 : node.body[0].lineno - 1]
-    body = lines[node.body[1].lineno - 1 : node.end_lineno]
-    return "\n".join(["```python", *head, *body, "```"])
+    if name:
+        node = next(n for n in ast.parse(text).body if getattr(n, "name", "") == name)
+        head = lines[node.lineno - 1 : node.body[0].lineno - 1]
+        lines = [*head, *lines[node.body[1].lineno - 1 : node.end_lineno]]
+    return "\n".join([f'```python title="{path}"', *lines, "```"])
 
 
 def flags(program: str) -> list[tuple[str, str, str, str]]:

@@ -75,7 +75,9 @@ def errors(found: dict[str, dict[str, list]]) -> Figure:
                     axis.barh(y, width, 0.14, left=_LEAST, color=colors[name])
         axis.set_xscale("log")
         axis.set_xlim(_LEAST, _FAILED)
-        axis.set_xlabel(f"error of the {label} / nats; x: NaN or no factorisation", fontsize=8)
+        axis.set_xlabel(
+            f"error of the {label} / nats; x: not finite, or no factorisation", fontsize=8
+        )
         axis.tick_params(axis="x", labelsize=7)
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_yticks(range(len(found)))
@@ -83,7 +85,7 @@ def errors(found: dict[str, dict[str, list]]) -> Figure:
     axes[0].invert_yaxis()
     for name in shown:
         axes[1].barh(0, 0, color=colors[name], label=name)
-    axes[1].legend(fontsize=7, frameon=False, loc="lower right")
+    axes[1].legend(fontsize=7, frameon=False, loc="upper right", bbox_to_anchor=(1, 0.97))
     figure.suptitle("float32 against float64: 218 x 178 x 3, rank 25, epsilon = 1e-5", fontsize=9)
     figure.tight_layout()
     return figure
