@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tf_structvae import checks
 from tf_structvae.datasets.source import Info, Source
 from tf_structvae.datasets.spec import FITS, NAMES, SPLITS, Spec
 
@@ -78,10 +79,19 @@ def load(
     Raises:
       ValueError, FileNotFoundError, ImportError: what is missing, and what to do.
     """
+    spec = Spec(name, image_size=image_size, **options)
+    # refused before anything is prepared, and before TensorFlow is loaded
+    checks.integer("batch_size", batch_size)
+    if steps is not None:
+        checks.integer("steps", steps)
+    if not isinstance(seed, int):
+        raise ValueError(f"seed must be an integer, got {seed!r}.")
+    checks.integer("shift", shift, 0)
     from tf_structvae.datasets import augment as changes
     from tf_structvae.datasets import pipeline
 
-    source = prepare(Spec(name, image_size=image_size, **options), split)
+    pipeline.check_shard(shard)
+    source = prepare(spec, split)
     if split != "train":
         return pipeline.evaluation_batches(source, batch_size, shard, attributes)
     chain = changes.chain(flip, shift, augment)

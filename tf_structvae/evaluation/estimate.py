@@ -16,8 +16,14 @@ class Estimate(NamedTuple):
 
     @classmethod
     def of(cls, x: np.ndarray) -> Estimate:
-        """From one value an image, [B]; of a single one the error is not known (NaN)."""
+        """From one value an image, [B]; of a single one the error is not known (NaN).
+
+        Raises:
+          ValueError: there is no value.
+        """
         x = np.asarray(x, np.float64)
+        if not len(x):
+            raise ValueError("x must hold at least one value, got none.")
         error = np.std(x, ddof=1) / np.sqrt(len(x)) if len(x) > 1 else math.nan
         return cls(float(np.mean(x)), float(error))
 

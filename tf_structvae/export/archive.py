@@ -37,11 +37,14 @@ def export(
       The path of the new version.
 
     Raises:
+      TypeError: another model.
       ValueError: the version is no positive number, `about` is not as above, or the decoder emits
         a distribution that has no signatures.
       FileExistsError: the version exists.
       ImportError: `warm_up` without tensorflow-serving-api.
     """
+    if not isinstance(model, StructuredVAE):
+        raise TypeError(f"model must be a StructuredVAE, got {model!r}.")
     directory = Path(directory)
     version = writing.choose_version(directory, version)
     known = card.check_about(about)

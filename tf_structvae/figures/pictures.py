@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -21,8 +22,17 @@ class Row(NamedTuple):
 
 
 def to_images(flat, image_shape: tuple[int, int, int]) -> np.ndarray:
-    """[..., H * W * C] -> [..., H, W, C]."""
+    """[..., H * W * C] -> [..., H, W, C].
+
+    Raises:
+      ValueError: other numbers of entries.
+    """
     flat = np.asarray(flat)
+    if not flat.ndim or flat.shape[-1] != math.prod(image_shape):
+        raise ValueError(
+            f"image_shape must have as many entries as flat, {flat.shape} [..., N], got "
+            f"{tuple(image_shape)}."
+        )
     return flat.reshape(*flat.shape[:-1], *image_shape)
 
 
@@ -45,6 +55,8 @@ def sample_picture(p, seed: int | Sequence[int], pixel_noise: bool | None = None
 def covariance_to_pixel(p, image_shape: tuple[int, int, int], pixel: tuple[int, int]) -> np.ndarray:
     """Covariance of each pixel to one, averaged over both pixels' channels, [B, H, W, 1]."""
     h, w, c = image_shape
+    if not (0 <= pixel[0] < h and 0 <= pixel[1] < w):
+        raise ValueError(f"pixel must be inside the image of {h}x{w}, got {tuple(pixel)}.")
     first = (pixel[0] * w + pixel[1]) * c
     if isinstance(p, LowRankMultivariateNormal):
         rows = np.mean([p.covariance_row(first + k) for k in range(c)], axis=0)
@@ -119,6 +131,8 @@ def colorize(row: Row, limit: float | None = None) -> np.ndarray:
 
 def grid(images: np.ndarray, columns: int, pad: int = 1) -> np.ndarray:
     """[K, H, W, 3] -> [rows * (H + pad), columns * (W + pad), 3], with white gaps."""
+    if columns < 1:
+        raise ValueError(f"columns must be at least 1, got {columns}.")
     k, h, w, c = images.shape
     rows = -(-k // columns)
     white = 255 if images.dtype == np.uint8 else 1

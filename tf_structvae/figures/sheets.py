@@ -41,7 +41,13 @@ def sheet(rows: Sequence[Row], title: str, note: str = "") -> Figure:
 
 
 def panels(panels: Sequence[tuple[str, np.ndarray]], columns: int, title: str) -> Figure:
-    """Titled blocks of pictures [K, H, W, C] side by side, each `columns` wide."""
+    """Titled blocks of pictures [K, H, W, C] side by side, each `columns` wide.
+
+    Raises:
+      ValueError: columns is less than 1.
+    """
+    if columns < 1:
+        raise ValueError(f"columns must be at least 1, got {columns}.")
     rows = -(-len(panels[0][1]) // columns)
     aspect = panels[0][1].shape[1] / panels[0][1].shape[2]
     wide, high = columns * _INCHES * 0.75, rows * _INCHES * 0.75 * aspect
