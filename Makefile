@@ -11,7 +11,17 @@ PYTEST = $(BIN)/python -m pytest -q -n auto --maxprocesses=4 --dist=loadfile
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: train compare edit test test-all test-browser chromium docs check format clean
+# The oldest releases that setup.py allows need the oldest Python.
+OLDEST_PYTHON ?= python3.10
+OLDEST_VENV ?= .venv-oldest
+OLDEST_TESTS ?= $(addprefix tests/test_,linalg.py low_rank_normal.py operations.py \
+    tfp_consistency.py layers.py constraints.py vae.py fit.py networks.py training.py \
+    checkpoints.py datasets.py pipeline.py export.py export_signatures.py serving_protocol.py \
+    serving_http.py serving_models.py density.py frechet.py figures.py) \
+    tests/editor/test_editor_server.py
+
+.PHONY: train compare edit test test-all test-browser test-oldest chromium coverage all-checks docs \
+    check format public-api constraints-oldest clean
 
 train: $(VENV)/.installed
 	$(TRAIN) --config configs/avatars.py --workdir $(RUNS)/avatars --resume
@@ -44,6 +54,26 @@ chromium:
 docs: $(VENV)/.installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean
 
+test-oldest: $(OLDEST_VENV)/.installed
+	$(OLDEST_VENV)/bin/python -m pytest -q -n auto --maxprocesses=4 --dist=loadfile $(OLDEST_TESTS)
+
+# Lines of the package that the quick suite runs; TESTS="tests/test_vae.py ..." takes some of it.
+coverage: $(VENV)/.installed-test
+	$(PYTEST) --cov --cov-report= $(TESTS)
+	$(BIN)/python -m coverage report
+
+# Everything that a change must pass, in the order of what fails soonest.
+all-checks: check docs test
+
+public-api: $(VENV)/.installed-test
+	$(BIN)/python tests/api_listing.py
+
+# The lowest releases that setup.py allows, resolved for Python 3.10. Asks the package index.
+constraints-oldest: $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/python -m uv pip compile --quiet --resolution=lowest-direct --python-version=3.10 \
+	  --no-annotate --no-header --extra=test setup.py --output-file=tests/constraints-oldest.txt
+
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -73,9 +103,15 @@ $(VENV)/.installed-docs: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
 	@touch $@
 
+$(OLDEST_VENV)/.installed: setup.py tests/constraints-oldest.txt
+	$(OLDEST_PYTHON) -m venv $(OLDEST_VENV)
+	$(OLDEST_VENV)/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --constraint=tests/constraints-oldest.txt -e '.[test]'
+	@touch $@
+
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) $(OLDEST_VENV) build dist site *.egg-info .pytest_cache .ruff_cache .mypy_cache

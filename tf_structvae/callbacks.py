@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 from tf_structvae import class_labels, figures
 from tf_structvae.checkpoints import Checkpoints
 from tf_structvae.evaluation.calibration import calibration
+from tf_structvae.files import whole
 
 
 def _steps(callback: keras.callbacks.Callback) -> int:
@@ -104,12 +105,10 @@ class CsvLog(keras.callbacks.Callback):
         if self._path.exists():
             with self._path.open(newline="") as f:
                 rows = [r for r in csv.DictReader(f) if int(r["step"]) < row["step"]]
-        partial = self._path.with_suffix(".tmp")
-        with partial.open("w", newline="") as f:
+        with whole(self._path) as partial, partial.open("w", newline="") as f:
             writer = csv.DictWriter(f, fieldnames=list(row), restval="", extrasaction="ignore")
             writer.writeheader()
             writer.writerows([*rows, row])
-        partial.replace(self._path)
 
 
 class TensorBoardLog(keras.callbacks.Callback):

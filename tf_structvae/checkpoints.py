@@ -12,8 +12,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_structvae.files import write_whole
 from tf_structvae.vae import StructuredVAE
-from tf_structvae.workdir import write_whole
 
 
 class Checkpoints:

@@ -14,6 +14,21 @@ LIKELIHOODS = ("low_rank", "independent", "stock_low_rank")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
+# The usual ones are known without Keras, so that a wrong value is told before it is loaded.
+_ACTIVATIONS = ("relu", "leaky_relu", "elu", "selu", "gelu", "silu", "softplus", "tanh", "linear")
+
+
+def _is_activation(name: object) -> bool:
+    if name in _ACTIVATIONS:
+        return True
+    import keras
+
+    try:
+        return isinstance(name, str) and callable(keras.activations.get(name))
+    except ValueError:
+        return False
+
+
 def default() -> ConfigDict:
     """The calibrated recipe on `avatars` at 64x64.
 
@@ -193,11 +208,11 @@ def validate(config: ConfigDict) -> None:
 
     def positive_integers(*paths: str) -> None:
         for path in paths:
-            check(path, "a positive integer", lambda v: isinstance(v, int) and v > 0)
+            check(path, "a positive integer", lambda v: type(v) is int and v > 0)
 
     def whole_numbers(*paths: str) -> None:
         for path in paths:
-            check(path, "an integer >= 0", lambda v: isinstance(v, int) and v >= 0)
+            check(path, "an integer >= 0", lambda v: type(v) is int and v >= 0)
 
     def positive(*paths: str) -> None:
         for path in paths:
@@ -262,7 +277,6 @@ def validate(config: ConfigDict) -> None:
         "model.factor_initial",
         "objective.pretrain_variance",
         "train.learning_rate",
-        "train.final_fraction",
     )
     not_negative(
         "objective.rate", "objective.damping", "objective.mixing_rate", "objective.kl_multiplier"
@@ -293,7 +307,20 @@ def validate(config: ConfigDict) -> None:
         "low_rank where factor_scale is closed_form: it needs the noise posterior",
         lambda v: v != "stock_low_rank" or not closed_form,
     )
-    check("objective.entropy_budget", "None or a number >= 0", lambda v: v is None or v >= 0)
+    check(
+        "objective.entropy_budget",
+        "None or a finite number >= 0",
+        lambda v: v is None or (math.isfinite(v) and v >= 0),
+    )
+    check(
+        "objective.entropy_target",
+        "None or a finite number",
+        lambda v: v is None or math.isfinite(v),
+    )
+    check("model.mean_initial", "a finite number", math.isfinite)
+    check("model.activation", "the name of a Keras activation", _is_activation)
+    check("train.final_fraction", "a number in (0, 1]", lambda v: 0 < v <= 1)
+    check("train.jit", "True or False", lambda v: isinstance(v, bool))
     for path in ("objective.entropy_budget", "objective.entropy_target"):
         check(path, "None for an independent likelihood", lambda v: v is None or has_factor)
     check(

@@ -7,10 +7,10 @@ means over the global batch, here in nats per image.
 
 from __future__ import annotations
 
-import math
-
 import keras
 import tensorflow as tf
+
+from tf_structvae.checks import finite, is_finite
 
 KINDS = ("equality", "clamped_equality", "upper_bound")
 
@@ -74,14 +74,16 @@ class Constraint(keras.layers.Layer):
         if kind not in KINDS:
             raise ValueError(f"kind must be one of {KINDS}, got {kind!r}.")
         for label, value in (("rate", rate), ("damping", damping)):
-            if not (math.isfinite(value) and value >= 0):
-                raise ValueError(f"{label} must be finite and >= 0, got {value}.")
-        if not math.isfinite(target):
-            raise ValueError(f"target must be finite, got {target}.")
+            if not (is_finite(value) and value >= 0):
+                raise ValueError(f"{label} must be finite and >= 0, got {value!r}.")
+        finite("target", target)
+        finite("initial_multiplier", initial_multiplier)
         if initial_multiplier < 0 and kind != "equality":
-            raise ValueError(f"initial_multiplier must be >= 0 for {kind}: {initial_multiplier}.")
-        if initial_target is not None and not math.isfinite(initial_target):
-            raise ValueError(f"initial_target must be finite, got {initial_target}.")
+            raise ValueError(
+                f"initial_multiplier must be >= 0 for {kind}, got {initial_multiplier}."
+            )
+        if initial_target is not None:
+            finite("initial_target", initial_target)
         if ramp_updates < 0 or (initial_target is None) != (ramp_updates == 0):
             raise ValueError(
                 "initial_target and ramp_updates > 0 belong together, got "

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tf_structvae import callbacks, linalg
+from tf_structvae import callbacks, checks, linalg
 from tf_structvae.constraints import Constraint
 from tf_structvae.distributions import LowRankMultivariateNormal
 from tf_structvae.targets import check
@@ -91,6 +91,7 @@ class LowRankDensity(keras.Model):
         super().__init__(**kwargs)
         if noise not in NOISES:
             raise ValueError(f"noise must be one of {NOISES}, got {noise!r}.")
+        checks.image_shape(tuple(image_shape))
         size = math.prod(image_shape)
         if not (isinstance(rank, int) and 1 <= rank <= size):
             raise ValueError(f"rank must be an integer from 1 to {size}, got {rank!r}.")
@@ -199,9 +200,14 @@ class LowRankDensity(keras.Model):
         # half of N: the Fisher information of log epsilon, but for the few directions that P has
         return by_loc, by_factor, by_log_variance * (2.0 / self.loc.shape[0])
 
-    def train_step(self, data):
+    def _rows(self, data):
+        """The images [B, H, W, C] of a batch as rows [B, N]."""
         images = keras.utils.unpack_x_y_sample_weight(data)[0]
-        flat = tf.reshape(images, [-1, self.loc.shape[0]])
+        checks.shape("images", images.shape, self.image_shape)
+        return tf.reshape(images, [-1, self.loc.shape[0]])
+
+    def train_step(self, data):
+        flat = self._rows(data)
         step = tf.convert_to_tensor(self.steps)
         pretraining = step < self.pretrain_steps
         variables = [self.loc, self.factor, self.log_variance]
@@ -220,8 +226,7 @@ class LowRankDensity(keras.Model):
         return self._logs(means, tf.shape(flat)[0])
 
     def test_step(self, data):
-        images = keras.utils.unpack_x_y_sample_weight(data)[0]
-        flat = tf.reshape(images, [-1, self.loc.shape[0]])
+        flat = self._rows(data)
         return self._logs(self._loss(flat, tf.constant(False))[1], tf.shape(flat)[0])
 
     def _logs(self, means, count):

@@ -14,6 +14,7 @@ from tf_structvae import density_figure
 from tf_structvae.closed_form import Components, principal_angles
 from tf_structvae.distributions import LowRankMultivariateNormal
 from tf_structvae.evaluation.heldout import Estimate
+from tf_structvae.files import save_figure, whole, write_whole
 
 _LEADING = 10  # components whose subspaces are compared
 
@@ -186,10 +187,11 @@ def write(
     """
     directory.mkdir(parents=True, exist_ok=True)
     paths = [directory / f"density.{kind}" for kind in ("json", "md", "png", "npz")]
-    paths[0].write_text(json.dumps(found, indent=2) + "\n")
-    paths[1].write_text(f"{title}\n\n{table(found)}\n")
-    density_figure.figure(fits, image_shape, title).savefig(paths[2])
+    write_whole(paths[0], json.dumps(found, indent=2) + "\n")
+    write_whole(paths[1], f"{title}\n\n{table(found)}\n")
+    save_figure(density_figure.figure(fits, image_shape, title), paths[2])
     p = next(iter(fits.values())).distribution
     loc, factor, diag = (np.asarray(v, np.float32) for v in (p.loc, p.cov_factor, p.cov_diag))
-    np.savez(paths[3], loc=loc, cov_factor=factor, cov_diag=diag)
+    with whole(paths[3]) as partial:
+        np.savez(partial, loc=loc, cov_factor=factor, cov_diag=diag)
     return paths

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from tf_structvae.distributions import LowRankMultivariateNormal
+
 _FIELDS = ("pixel", "colour", "brush", "name")
 
 
@@ -28,12 +30,17 @@ def slerp(a, b, t) -> tf.Tensor:
     Returns:
       [..., R].
 
+    Raises:
+      ValueError: shapes that do not fit each other.
+
     Examples:
       >>> import tf_structvae as sv
       >>> sv.editing.slerp([1.0, 0.0], [0.0, 1.0], 0.5).numpy().round(3).tolist()
       [0.707, 0.707]
     """
     a, b = tf.convert_to_tensor(a), tf.convert_to_tensor(b)
+    if not a.shape[-1:].is_compatible_with(b.shape[-1:]) or 0 in (a.shape.rank, b.shape.rank):
+        raise ValueError(f"a and b must be [..., R] of the same R, got {a.shape} and {b.shape}.")
     t = tf.convert_to_tensor(t, a.dtype)[..., tf.newaxis]
     norm_a, norm_b = (tf.norm(v, axis=-1, keepdims=True) for v in (a, b))
     unit_a = tf.math.divide_no_nan(a, norm_a)
@@ -226,6 +233,10 @@ def edit_sequence(
     Returns:
       One `Step` an edit; the picture before the first is the mean of p.
 
+    Raises:
+      TypeError: p is no `LowRankMultivariateNormal`.
+      ValueError: its entries are not those of an image of that shape.
+
     Examples:
       >>> import numpy as np, tf_structvae as sv
       >>> grey, factor = np.full([1, 64], 0.5, np.float32), np.full([1, 64, 1], 0.1, np.float32)
@@ -234,6 +245,12 @@ def edit_sequence(
       >>> float(step.mean[0, 0, 0, 0].round(2))  # all pixels move together here
       0.9
     """
+    if not isinstance(p, LowRankMultivariateNormal):
+        raise TypeError(f"p must be a LowRankMultivariateNormal, got {type(p).__name__}.")
+    if math.prod(image_shape) != p.event_shape[0]:
+        raise ValueError(
+            f"image_shape must have the {p.event_shape[0]} entries of p, got {tuple(image_shape)}."
+        )
     shown = np.reshape(p.mean(), [-1, *image_shape])
     mask, value = np.zeros(image_shape, bool), np.zeros(image_shape, shown.dtype)
     steps = []

@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 
 import keras
 
-from tf_structvae import blocks
+from tf_structvae import blocks, checks
 from tf_structvae.blocks import NORMALIZATIONS
+from tf_structvae.checks import integer
 
 __all__ = ["NORMALIZATIONS", "Stages", "residual_decoder", "residual_encoder"]
 
+UPSAMPLES = ("nearest", "bilinear", "transposed")
 Stages = Sequence[tuple[int, int]]  # (filters, stride) of each residual stage
 
 
@@ -20,6 +22,24 @@ def _sizes(image_shape, stages: Stages) -> list[tuple[int, int]]:
     for _, stride in stages:
         sizes.append((-(-sizes[-1][0] // stride), -(-sizes[-1][1] // stride)))
     return sizes
+
+
+def _check(image_shape, latent_dim, stages, hidden, norm) -> None:
+    """
+    Raises:
+      ValueError: an argument outside its range.
+    """
+    checks.image_shape(image_shape)
+    integer("latent_dim", latent_dim)
+    pairs = isinstance(stages, Sequence) and all(isinstance(s, Sequence) for s in stages)
+    if not (pairs and stages and all(len(s) == 2 and min(s) >= 1 for s in stages)):
+        raise ValueError(
+            f"stages must be at least one pair (filters, stride) of integers >= 1, got {stages!r}."
+        )
+    if hidden is not None:
+        integer("hidden", hidden)
+    if norm not in NORMALIZATIONS:
+        raise ValueError(f"norm must be one of {NORMALIZATIONS}, got {norm!r}.")
 
 
 def residual_encoder(
@@ -48,8 +68,10 @@ def residual_encoder(
         own to those of the first convolution. 0: no labels.
 
     Raises:
-      ValueError: an unknown pool.
+      ValueError: an argument outside its range.
     """
+    _check(image_shape, latent_dim, stages, hidden, norm)
+    integer("stem", stem)
     image = keras.Input(image_shape, name="image")
     inputs = image
     x = blocks.normalize(blocks.conv(image, stem, 3, 1, "stem", norm), norm, "stem_norm")
@@ -107,7 +129,13 @@ def residual_decoder(
       activation: any Keras activation.
       classes: K of a network for [latents, one-hot labels [B, K]], which are projected together.
         0: no labels.
+
+    Raises:
+      ValueError: an argument outside its range.
     """
+    _check(image_shape, latent_dim, stages, hidden, norm)
+    if upsample not in UPSAMPLES:
+        raise ValueError(f"upsample must be one of {UPSAMPLES}, got {upsample!r}.")
     sizes = _sizes(image_shape, stages)
     low = sizes[-1]
     inputs = joined = keras.Input((latent_dim,), name="latent")

@@ -9,7 +9,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from tf_structvae.workdir import write_whole
+from tf_structvae.files import write_whole
 
 _PACKAGES = ("tensorflow", "keras", "tensorflow-probability", "numpy")
 _ROOT = Path(__file__).resolve().parent.parent

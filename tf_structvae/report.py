@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from tf_structvae import class_labels, figures, plots, scores
 from tf_structvae.evaluation import heldout
+from tf_structvae.files import save_figure, write_whole
 from tf_structvae.training import Experiment
 
 _COLUMNS = 8
@@ -100,7 +101,7 @@ def write_pictures(experiment: Experiment, pixel: tuple[int, int]) -> list[Path]
     }
     if experiment.class_names:
         sheets["classes"] = class_sheet(experiment)
-    return [_save(figure, directory / f"{name}.png") for name, figure in sheets.items()]
+    return [save_figure(figure, directory / f"{name}.png") for name, figure in sheets.items()]
 
 
 def class_sheet(experiment: Experiment, columns: int = 10, seed: int = 4) -> Figure:
@@ -156,7 +157,7 @@ def write_scores(experiment: Experiment) -> dict[str, heldout.Estimate]:
     figure = plots.calibration(
         found.calibration, experiment.source.image_shape, describe(experiment)
     )
-    _save(figure, directory / "calibration.png")
+    save_figure(figure, directory / "calibration.png")
     return found.estimates
 
 
@@ -172,10 +173,5 @@ def write_comparison(experiments: Sequence[Experiment], directory: Path) -> tupl
         prior_panels(experiments, 24), 4, "The same latents from the prior; means and samples"
     )
     text = scores.table({e.config.name: write_scores(e) for e in experiments})
-    (directory / "comparison.md").write_text(text + "\n")
-    return _save(figure, directory / "comparison.png"), text
-
-
-def _save(figure, path: Path) -> Path:
-    figure.savefig(path)
-    return path
+    write_whole(directory / "comparison.md", text + "\n")
+    return save_figure(figure, directory / "comparison.png"), text

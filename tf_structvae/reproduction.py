@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 from tf_structvae import provenance
 from tf_structvae.evaluation import order
+from tf_structvae.files import write_whole
 from tf_structvae.jobs import Job, run_all
 from tf_structvae.study import Run
-from tf_structvae.workdir import write_whole
 
 
 class Plan(NamedTuple):

@@ -16,6 +16,7 @@ from tf_structvae.evaluation.calibration import Calibration
 from tf_structvae.evaluation.estimate import Estimate
 from tf_structvae.evaluation.frechet import Moments
 from tf_structvae.evaluation.jackknife import BlockVariance
+from tf_structvae.files import write_whole
 from tf_structvae.training import Experiment
 
 KINDS = ("means", "samples", "noisy_samples")
@@ -185,7 +186,7 @@ def write(scores: Scores, path: Path) -> None:
         "mean_square": c.mean_square.tolist(),
         "standard_error": c.standard_error.tolist(),
     }
-    path.write_text(json.dumps({"estimates": text, "components": components}, indent=2) + "\n")
+    write_whole(path, json.dumps({"estimates": text, "components": components}, indent=2) + "\n")
 
 
 def table(scores: Mapping[str, Mapping[str, Estimate]]) -> str:

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from tqdm.auto import tqdm
 
 from tf_structvae import figures, report, scores
+from tf_structvae.files import write_whole
 from tf_structvae.jobs import Job, fail, run_all
 from tf_structvae.training import Experiment
 
@@ -30,17 +31,29 @@ def load_file(path: str | Path) -> ModuleType:
       path: of the file.
 
     Raises:
-      ValueError: no such file.
+      ValueError: no such file, or another kind of config.
     """
     path = Path(path)
-    if not path.exists():
+    if not path.is_file():
         raise ValueError(f"--config: {path} does not exist.")
     spec = importlib.util.spec_from_file_location("study_config", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    if not hasattr(module, "STUDIES"):
+        raise ValueError(f"--config: {path} has no STUDIES, as configs/study.py has.")
     return module
+
+
+def check_overrides(words: Sequence[str]) -> None:
+    """
+    Raises:
+      ValueError: a word is not FIELD=VALUE.
+    """
+    for word in words:
+        if not re.fullmatch(r"[\w.]+=.*", word):
+            raise ValueError(f"--set must be FIELD=VALUE, got {word!r}.")
 
 
 class Run(NamedTuple):
@@ -83,7 +96,7 @@ def train_all(runs: Sequence[Run], overrides: Sequence[str], jobs: int) -> None:
         if not found:
             fail(job, text)
         else:
-            (todo[job].workdir / "failure.txt").write_text(found[0])
+            write_whole(todo[job].workdir / "failure.txt", found[0])
 
     run_all(list(todo), jobs, "training", len(runs) - len(todo), note)
 
@@ -112,7 +125,7 @@ def score_frechet(runs: Sequence[Run], features: str) -> None:
         experiment = Experiment.load(run.workdir)
         data = data or scores.data_moments(experiment, features)
         found = scores.frechet(experiment, data, features)
-        _frechet_file(run, features).write_text(json.dumps(found))
+        write_whole(_frechet_file(run, features), json.dumps(found))
         keras.backend.clear_session()
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tf_structvae import accumulation, class_labels, objective, replicas
+from tf_structvae import accumulation, checks, class_labels, image_data, objective, replicas
 from tf_structvae.constraints import Constraint
 from tf_structvae.inference import Slices, before
 from tf_structvae.objective import Observation
@@ -106,12 +107,18 @@ class StructuredVAE(keras.Model):
             normalisation across replicas.
         """
         super().__init__(**kwargs)
+        for label, network in (("encoder", encoder), ("decoder", decoder)):
+            if not isinstance(network, keras.Model):
+                raise TypeError(f"{label} must be a keras.Model, got {network!r}.")
         class_labels.check_networks(encoder, decoder, classes)
         if encoder.output_shape[-1] % 2:
             raise ValueError(
                 "encoder must emit means and log-variances [B, 2 L], an even number; it emits "
                 f"{encoder.output_shape}."
             )
+        for c in constraints:
+            if not isinstance(c, Constraint):
+                raise TypeError(f"constraints must be `Constraint`s, got {c!r}.")
         names = [c.name for c in constraints]
         unknown = set(names) - set(self.QUANTITIES)
         if unknown or len(set(names)) < len(names):
@@ -123,8 +130,15 @@ class StructuredVAE(keras.Model):
             ("pretrain_steps", pretrain_steps, 0),
             ("accumulate", accumulate, 1),
         ):
-            if value < least:
-                raise ValueError(f"{label} must be at least {least}, got {value}.")
+            checks.integer(label, value, least)
+        if not (checks.is_finite(pretrain_variance) and pretrain_variance > 0):
+            raise ValueError(
+                f"pretrain_variance must be finite and > 0, got {pretrain_variance!r}."
+            )
+        if not callable(mixing_rate) and not (checks.is_finite(mixing_rate) and mixing_rate >= 0):
+            raise ValueError(
+                f"mixing_rate must be a finite number >= 0 or a schedule, got {mixing_rate!r}."
+            )
         accumulation.check_replicas((encoder, decoder), accumulate)
         self.encoder = encoder
         self.decoder = decoder
@@ -139,6 +153,7 @@ class StructuredVAE(keras.Model):
         shape = encoder.input_shape[0] if classes else encoder.input_shape
         self.image_shape = tuple(shape[1:])
         self.latent_dim = encoder.output_shape[-1] // 2
+        self._check_networks()
         # not the optimiser's count, which leaves out the steps that a loss scale skips
         self.steps = self.add_weight(
             name="steps",
@@ -156,6 +171,26 @@ class StructuredVAE(keras.Model):
         body = before(self.head, decoder)
         self._features = None if body is None else Slices(body, self.image_shape)
         self.built = True
+
+    def _check_networks(self):
+        """Refuses networks that do not fit each other, as far as Keras tells their shapes."""
+        taken = getattr(self.decoder, "input_shape", None)
+        if isinstance(taken, tuple) and taken[-1] not in (None, self.latent_dim):
+            raise ValueError(
+                f"decoder must take latents [B, {self.latent_dim}], half as many as the encoder "
+                f"emits; it takes {taken}."
+            )
+        emitted, size = getattr(self.decoder, "output_shape", None), math.prod(self.image_shape)
+        if type(self.head).__module__.startswith("keras."):
+            raise ValueError(
+                "decoder must end in a layer that emits a distribution, as a head of "
+                f"tf_structvae.layers, got {self.head!r}."
+            )
+        if isinstance(emitted, tuple) and emitted[-1] not in (None, size):
+            raise ValueError(
+                f"decoder must emit a distribution over {size} entries, those of images "
+                f"{self.image_shape}; it emits {emitted}."
+            )
 
     def _check_targets(self):
         head, targets = self.head, {c.name: c.target for c in self.constraints}
@@ -188,8 +223,10 @@ class StructuredVAE(keras.Model):
           training: whether layers behave as in training.
 
         Raises:
-          ValueError: labels that are missing, not as above or, without classes, there.
+          ValueError: another shape; labels that are missing, not as above or, without classes,
+            there.
         """
+        checks.shape("images", getattr(images, "shape", None), self.image_shape)
         inputs = self._inputs(images, labels)
         in_slices = tf.executing_eagerly() and not training
         emitted = self._encode(inputs) if in_slices else self.encoder(inputs, training=training)
@@ -209,6 +246,7 @@ class StructuredVAE(keras.Model):
         Raises:
           ValueError: see `encode`.
         """
+        checks.shape("latents", getattr(latents, "shape", None), (self.latent_dim,))
         inputs = self._inputs(latents, labels)
         if self._features is not None and tf.executing_eagerly() and not training:
             return self.head(self._features(inputs))
@@ -233,6 +271,30 @@ class StructuredVAE(keras.Model):
         while isinstance(layer, keras.Model):
             layer = layer.layers[-1]
         return layer
+
+    # --- Data: refused before the first step ---------------------------------------------------
+
+    def fit(self, x=None, *args, callbacks=None, **kwargs):
+        """`keras.Model.fit` on images; see `image_data.check` for what they may be.
+
+        Raises:
+          ValueError: no images of this model.
+          FloatingPointError: the loss is not finite after the first step or an epoch.
+        """
+        image_data.check(x, self.image_shape)
+        if not isinstance(callbacks, keras.callbacks.CallbackList):
+            callbacks = [*(callbacks or ()), image_data.StopOnNonFiniteLoss()]
+        return super().fit(x, *args, callbacks=callbacks, **kwargs)
+
+    def evaluate(self, x=None, *args, **kwargs):
+        """`keras.Model.evaluate` on images; raises ValueError as `fit`."""
+        image_data.check(x, self.image_shape)
+        return super().evaluate(x, *args, **kwargs)
+
+    def predict(self, x, *args, **kwargs):
+        """The means of p(x | z) at the mean of q(z | x), [B, H * W * C]; raises as `fit`."""
+        image_data.check(x, self.image_shape)
+        return super().predict(x, *args, **kwargs)
 
     # --- Training -----------------------------------------------------------------------------
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from tf_structvae import config as config_lib
+from tf_structvae.files import write_whole
 
 
 def check(
@@ -54,13 +55,6 @@ def write_config(workdir: Path, config: ConfigDict) -> None:
     """The resolved config, as workdir/config.json; makes the directory."""
     workdir.mkdir(parents=True, exist_ok=True)
     write_whole(workdir / "config.json", json.dumps(_as_json(config), indent=2) + "\n")
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Writes a file so that a killed process leaves the old one or the new one."""
-    partial = path.with_name(path.name + ".tmp")
-    partial.write_text(text)
-    partial.replace(path)
 
 
 def _as_json(config: ConfigDict) -> dict:

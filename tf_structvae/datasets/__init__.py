@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from tf_structvae import checks
 from tf_structvae.datasets.source import Info, Source
 from tf_structvae.datasets.spec import FITS, NAMES, SPLITS, Spec
 
@@ -100,10 +101,19 @@ def load(
       >>> [batch.shape.as_list() for batch in images]
       [[8, 16, 16, 3], [8, 16, 16, 3]]
     """
+    spec = Spec(name, image_size=image_size, **options)
+    # refused before anything is prepared, and before TensorFlow is loaded
+    checks.integer("batch_size", batch_size)
+    if steps is not None:
+        checks.integer("steps", steps)
+    if not isinstance(seed, int):
+        raise ValueError(f"seed must be an integer, got {seed!r}.")
+    checks.integer("shift", shift, 0)
     from tf_structvae.datasets import augment as changes
     from tf_structvae.datasets import pipeline
 
-    source = prepare(Spec(name, image_size=image_size, **options), split)
+    pipeline.check_shard(shard)
+    source = prepare(spec, split)
     source.info.class_names(label)
     if split != "train":
         return pipeline.evaluation_batches(source, batch_size, shard, attributes, label)

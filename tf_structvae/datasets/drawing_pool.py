@@ -6,6 +6,7 @@ import functools
 import io
 import multiprocessing
 import os
+import signal
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -34,8 +35,13 @@ def draw_split(
         yield from map(render, range(count))
         return
     # spawn, since TensorFlow's threads do not survive a fork
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+    with multiprocessing.get_context("spawn").Pool(workers, _ignore_interrupts) as pool:
         yield from pool.imap(render, range(count), chunksize=_CHUNK)
+
+
+def _ignore_interrupts() -> None:
+    """Ctrl-C reaches all processes; the first one ends the others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _render(

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tf_structvae import checks
 from tf_structvae.datasets.source import Source
 
 # Decoded training images up to so many bytes are kept in memory.
@@ -80,9 +81,21 @@ def part(batch: Any, shard: tuple[Any, Any]) -> Any:
     return tf.nest.map_structure(lambda rows: rows[first:end], batch)
 
 
-def _check_shard(shard: tuple[int, int]) -> None:
+def check_shard(shard: tuple[int, int]) -> None:
+    """
+    Raises:
+      ValueError: it is not (index, count) with 0 <= index < count.
+    """
     if not 0 <= shard[0] < shard[1]:
         raise ValueError(f"shard must be (index, count) with 0 <= index < count, got {shard}.")
+
+
+def _check_batch_size(batch_size: int, most: int | None = None) -> None:
+    checks.integer("batch_size", batch_size)
+    if most is not None and batch_size > most:
+        raise ValueError(
+            f"batch_size must be from 1 to the {most} training examples, got {batch_size}."
+        )
 
 
 def _finish(batch: dict) -> dict:
@@ -111,7 +124,8 @@ def evaluation_batches(
       attributes: deliver dicts with "image" and the attributes; else images alone.
       label: an attribute; deliver (images, its int32 values [B]).
     """
-    _check_shard(shard)
+    check_shard(shard)
+    _check_batch_size(batch_size)
     decode = _decode_batch(source)
     batches = _fields(source, attributes, label).batch(batch_size)
     return batches.map(
@@ -173,11 +187,9 @@ def training_batches(
     Raises:
       ValueError: fewer examples than batch_size, or an impossible shard.
     """
-    _check_shard(shard)
-    if not 0 < batch_size <= source.count:
-        raise ValueError(
-            f"batch_size {batch_size} must be from 1 to the {source.count} training examples."
-        )
+    check_shard(shard)
+    _check_batch_size(batch_size, source.count)
+    checks.integer("start_step", start_step, 0)
     stream, decode = _fields(source, attributes, label), _decode_batch(source)
     if is_cached(source):
         one = _decode_one(source)

@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from tf_structvae import checks
+
 if TYPE_CHECKING:  # the processes that draw pictures start without it
     import tensorflow as tf
 
@@ -102,6 +104,10 @@ class Source:
 
         Args:
           count: how many.
+
+        Raises:
+          ValueError: count is no positive integer.
         """
+        checks.integer("count", count)
         kept = min(count, self.count)
         return dataclasses.replace(self, examples=self.examples.take(kept), count=kept)

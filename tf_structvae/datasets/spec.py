@@ -68,8 +68,9 @@ class Spec:
           ValueError: a field with a value that is not allowed.
         """
         check_name(self.name)
-        fit.check(self.image_size or (1, 1), self.fit, self.channels)
-        if self.limit is not None and not (isinstance(self.limit, int) and self.limit > 0):
+        size = (1, 1) if self.image_size is None else self.image_size
+        fit.check(size, self.fit, self.channels)
+        if self.limit is not None and not (type(self.limit) is int and self.limit > 0):
             raise ValueError(f"limit must be None or a positive integer, got {self.limit!r}.")
 
     @classmethod

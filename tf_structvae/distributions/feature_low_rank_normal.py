@@ -63,6 +63,13 @@ class FeatureLowRankMultivariateNormal(LowRankMultivariateNormal):
                     f"features {features.shape} end in F = {features.shape[-1]}, but kernel "
                     f"{kernel.shape} [..., F, C, R] has F = {kernel.shape[-3]}."
                 )
+            shapes.check_rank("kernel", kernel.shape, "[..., F, C, R]")
+            shapes.check_batches(
+                loc=loc.shape[:-1],
+                features=features.shape[:-2],
+                kernel=kernel.shape[:-3],
+                cov_diag=cov_diag.shape[:-1],
+            )
             if kernel.shape[-2] is None:
                 raise ValueError("kernel [..., F, C, R] must have a static number of channels C.")
             if features.shape[-2] is not None:

@@ -94,10 +94,16 @@ class LowRankMultivariateNormal(
             shapes.check_shape("loc", loc.shape, 1, "[..., N]")
             shapes.check_shape("cov_factor", cov_factor.shape, 2, "[..., N, R]")
             shapes.check_event("cov_factor", cov_factor.shape[-2:-1], loc)
+            shapes.check_rank("cov_factor", cov_factor.shape, "[..., N, R]")
+            shapes.check_batches(
+                loc=loc.shape[:-1], cov_factor=cov_factor.shape[:-2], cov_diag=cov_diag.shape[:-1]
+            )
             self._cov_factor = cov_factor
             self._set_up(loc, cov_diag, validate_args, allow_nan_stats, parameters, name)
 
     def _set_up(self, loc, cov_diag, validate_args, allow_nan_stats, parameters, name):
+        if loc.shape[-1] == 0:
+            raise ValueError(f"loc must have shape [..., N] with N >= 1, got {loc.shape}.")
         if cov_diag.shape.rank and cov_diag.shape[-1] != 1:
             shapes.check_event("cov_diag", cov_diag.shape[-1:], loc)
         self._loc = loc
@@ -245,6 +251,7 @@ class LowRankMultivariateNormal(
         """
         batch_rank = self.batch_shape_tensor().shape[0]
         extra = value.shape.rank - 1 - batch_rank
+        shapes.check_value("value", value.shape, self.event_shape[0], self.batch_shape)
         residual = value - tf.convert_to_tensor(self._loc)
         several = extra > 0
         columns = shapes.samples_to_columns(residual, extra) if several else residual[..., None]

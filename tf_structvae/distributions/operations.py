@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from tf_structvae import linalg
@@ -33,7 +34,9 @@ class LowRankOperations:
     _dense: Any
     _broadcast_event: Any
     _name_and_control_scope: Any
+    batch_shape: Any
     batch_shape_tensor: Any
+    event_shape: Any
     event_shape_tensor: Any
     dtype: Any
     summarize: Any
@@ -57,6 +60,10 @@ class LowRankOperations:
         with self._name_and_control_scope("sample_from_noise"):
             factor_noise = tf.convert_to_tensor(factor_noise, self.dtype)
             factor = self._factor()
+            self._check("factor_noise", factor_noise, factor.rank, "R")
+            if diag_noise is not None:
+                diag_noise = tf.convert_to_tensor(diag_noise, self.dtype)
+                self._check("diag_noise", diag_noise)
             batch_rank = self.batch_shape_tensor().shape[0]
             extra = factor_noise.shape.rank - 1 - batch_rank
             if extra <= 0:
@@ -66,8 +73,11 @@ class LowRankOperations:
                 structured = shapes.columns_to_samples(columns, tf.shape(factor_noise)[:extra])
             y = tf.convert_to_tensor(self._loc) + structured
             if diag_noise is not None:
-                y += tf.sqrt(self._diag()[0]) * tf.convert_to_tensor(diag_noise, self.dtype)
+                y += tf.sqrt(self._diag()[0]) * diag_noise
             return y
+
+    def _check(self, name, x, size=None, letter="N") -> None:
+        shapes.check_value(name, x.shape, size or self.event_shape[0], self.batch_shape, letter)
 
     def noise_posterior(self, value) -> tuple[tf.Tensor, tf.Tensor]:
         """Mean c = K^-1 P^T D^-1 r and covariance K^-1 of omega_p given a value.
@@ -96,7 +106,9 @@ class LowRankOperations:
         with self._name_and_control_scope("standardized_residual"):
             loc, (diag, _) = tf.convert_to_tensor(self._loc), self._diag()
             k = Factorisation.of(self._factor(), self._precision())
-            residual = tf.convert_to_tensor(value, self.dtype) - loc
+            value = tf.convert_to_tensor(value, self.dtype)
+            self._check("value", value)
+            residual = value - loc
             left = k.explain(residual[..., tf.newaxis])[1][..., 0]
             explained = k.factor.mix(linalg.inverse_root(k.cholesky)).row_sum_of_squares()
             # a pixel that P explains wholly leaves nothing to be measured
@@ -113,7 +125,7 @@ class LowRankOperations:
           [*batch, N].
         """
         with self._name_and_control_scope("covariance_row"):
-            index = tf.convert_to_tensor(index, tf.int32)
+            index = shapes.indices("index", index, self.event_shape[0], 0)
             factor = self._factor()
             p_i = factor.gather_rows(index[tf.newaxis]).dense()
             row = factor.matmul(tf.linalg.matrix_transpose(p_i))[..., 0]
@@ -130,7 +142,7 @@ class LowRankOperations:
           A `LowRankMultivariateNormal` with event [K].
         """
         with self._name_and_control_scope("marginal"):
-            indices = tf.convert_to_tensor(indices, tf.int32)
+            indices = shapes.indices("indices", indices, self.event_shape[0], 1)
             diag, isotropic = self._diag()
             return self._dense(
                 tf.gather(tf.convert_to_tensor(self._loc), indices, axis=-1),
@@ -203,7 +215,9 @@ class LowRankOperations:
         with self._name_and_control_scope("scale_components"):
             factor = self._factor()
             _, rotation = self._svd(factor)
-            scales = tf.cast(tf.convert_to_tensor(scales, self.dtype), tf.float64)
+            scales = tf.convert_to_tensor(scales, self.dtype)
+            self._check("scales", scales, factor.rank, "R")
+            scales = tf.cast(scales, tf.float64)
             mixing = tf.matmul(rotation * scales[..., tf.newaxis, :], rotation, transpose_b=True)
             loc, diag = tf.convert_to_tensor(self._loc), self._diag()[0]
             return self._with_factor(factor.mix(mixing), loc, diag, name="scaled")
@@ -239,15 +253,24 @@ class LowRankOperations:
           [2.0, 2.0, 0.0]
         """
         with self._name_and_control_scope("condition"):
-            mask = tf.convert_to_tensor(mask, tf.bool)
+            mask = tf.convert_to_tensor(mask)
+            if mask.dtype != tf.bool:
+                raise ValueError(f"mask must be bool, got {mask.dtype.name}.")
+            self._check("mask", mask)
             loc = tf.convert_to_tensor(self._loc)
             diag, _ = self._diag()
             noise = tf.convert_to_tensor(
                 0.0 if noise_variance is None else noise_variance, self.dtype
             )
+            known = tf.get_static_value(noise)
+            if known is not None and not ((known >= 0) & np.isfinite(known)).all():
+                wrong = known[~((known >= 0) & np.isfinite(known))].ravel()[0]
+                raise ValueError(f"noise_variance must be finite and >= 0, got {wrong}.")
             if noise.shape.rank == 0:
                 noise = noise[tf.newaxis]
-            value = tf.where(mask, tf.convert_to_tensor(value, self.dtype), loc)
+            value = tf.convert_to_tensor(value, self.dtype)
+            self._check("value", value)
+            value = tf.where(mask, value, loc)
             # A point mass that is observed without noise stays what it is.
             zero, one = tf.zeros([], self.dtype), tf.ones([], self.dtype)
             weights = tf.where(mask, tf.math.reciprocal_no_nan(diag + noise), zero)

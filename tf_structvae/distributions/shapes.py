@@ -17,7 +17,10 @@ def convert(**tensors):
             converted.append(None)
         elif isinstance(x, (tf.Variable, tfp.util.DeferredTensor)) or tf.is_tensor(x):
             if x.dtype != dtype:
-                raise ValueError(f"{name} has dtype {x.dtype.name}, others {dtype.name}.")
+                raise ValueError(
+                    f"{name} has dtype {x.dtype.name}, but all must be {dtype.name}, as the first "
+                    "floating-point one."
+                )
             converted.append(x)
         else:
             converted.append(tf.convert_to_tensor(x, dtype, name=name))
@@ -27,6 +30,72 @@ def convert(**tensors):
 def check_shape(name, shape, rank, wanted):
     if shape.rank is None or shape.rank < rank:
         raise ValueError(f"{name} must have shape {wanted}, got {shape}.")
+
+
+def check_rank(name, shape, wanted):
+    """Refuses a factor without columns; `wanted` ends in R."""
+    if shape[-1] == 0:
+        raise ValueError(f"{name} must have shape {wanted} with R >= 1, got {shape}.")
+
+
+def check_batches(**shapes):
+    """Refuses batch shapes that do not broadcast, by name."""
+    batch = tf.TensorShape([])
+    for shape in shapes.values():
+        try:
+            batch = tf.broadcast_static_shape(batch, shape)
+        except ValueError:
+            told = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+            raise ValueError(f"the batch shapes do not broadcast: {told}.") from None
+
+
+def check_value(name, shape, size, batch, letter="N"):
+    """Refuses what is not [..., size] with a batch that broadcasts with that of a distribution.
+
+    Static shapes alone: it costs nothing in a graph.
+    """
+    if shape.rank is None:
+        return
+    size, end = tf.compat.dimension_value(size), shape[-1] if shape.rank else 0
+    if not shape.rank or (None not in (size, end) and size != end):
+        raise ValueError(
+            f"{name} must have shape [..., {letter}] with {letter} = {size}, got {shape}."
+        )
+    try:
+        tf.broadcast_static_shape(shape[:-1], batch)
+    except ValueError:
+        raise ValueError(
+            f"{name} has shape {shape} [..., {letter}], which does not broadcast with the batch "
+            f"{batch} of the distribution."
+        ) from None
+
+
+def indices(name, x, size, wanted):
+    """int32 of integers in [0, size), checked as far as they are known.
+
+    Args:
+      name: of the argument.
+      x: integers, or a tensor of them.
+      size: static, or None.
+      wanted: 0 for a scalar, 1 for [K].
+    """
+    x = tf.convert_to_tensor(x)
+    if not x.dtype.is_integer:
+        raise ValueError(f"{name} must be integer, got {x.dtype.name} {_told(x)}.")
+    if x.shape.rank not in (wanted, None):
+        shape = "[K]" if wanted else "a scalar"
+        raise ValueError(f"{name} must be {shape}, got shape {x.shape}.")
+    known = tf.get_static_value(x)
+    if known is not None and size is not None:
+        outside = [int(i) for i in known.ravel() if not 0 <= i < size]
+        if outside:
+            raise ValueError(f"{name} must be in [0, {size}), got {outside[0]}.")
+    return tf.cast(x, tf.int32)
+
+
+def _told(x):
+    value = tf.get_static_value(x)
+    return x.shape if value is None or value.size > 8 else value.tolist()
 
 
 def check_event(name, event, loc):

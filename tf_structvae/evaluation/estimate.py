@@ -20,8 +20,13 @@ class Estimate(NamedTuple):
 
         Args:
           x: [B].
+
+        Raises:
+          ValueError: there is no value.
         """
         x = np.asarray(x, np.float64)
+        if not len(x):
+            raise ValueError("x must hold at least one value, got none.")
         error = np.std(x, ddof=1) / np.sqrt(len(x)) if len(x) > 1 else math.nan
         return cls(float(np.mean(x)), float(error))
 

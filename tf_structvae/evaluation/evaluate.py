@@ -17,8 +17,8 @@ from tf_structvae.evaluation.features import Extractor
 from tf_structvae.evaluation.labels import recipes
 from tf_structvae.evaluation.model_scores import ModelScores
 from tf_structvae.evaluation.part_store import PartStore
+from tf_structvae.files import save_figure, write_whole
 from tf_structvae.training import Experiment
-from tf_structvae.workdir import write_whole
 
 _REFERENCE_BATCH = 50
 
@@ -183,9 +183,8 @@ def _write(groups, shown: dict[str, str], settings: Settings, output: Path) -> W
         for k, group in groups.items()
     }
     if shown:
-        plot.table1(shown_models, shown, {names[k]: g["floor"] for k, g in groups.items()}).savefig(
-            written.picture
-        )
+        figure = plot.table1(shown_models, shown, {names[k]: g["floor"] for k, g in groups.items()})
+        save_figure(figure, written.picture)
     return written
 
 

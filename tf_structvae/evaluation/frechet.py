@@ -156,6 +156,8 @@ def _mean_and_root(features, counts) -> tuple[np.ndarray, np.ndarray]:
     total = weights.sum()
     if total < 2:
         raise ValueError(f"a covariance needs at least 2 samples, got {int(total)}.")
+    if not np.isfinite(x).all():
+        raise ValueError("features must be finite.")
     mean = weights @ x / total
     root = (x - mean) * np.sqrt(weights / (total - 1))[:, None]
     if len(root) > root.shape[-1]:

@@ -22,8 +22,13 @@ def lag1_autocorrelation(fields: np.ndarray) -> np.ndarray:
 
     Args:
       fields: [B, H, W, C].
+
+    Raises:
+      ValueError: another shape.
     """
     x = np.asarray(fields, np.float64)
+    if x.ndim != 4:
+        raise ValueError(f"fields must be [B, H, W, C], got {x.shape}.")
     power = np.mean(x**2, axis=(1, 2, 3))
     across = np.mean(x[:, :, 1:] * x[:, :, :-1], axis=(1, 2, 3))
     down = np.mean(x[:, 1:] * x[:, :-1], axis=(1, 2, 3))

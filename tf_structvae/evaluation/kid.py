@@ -24,6 +24,8 @@ def squared_mmd(x, y) -> float:
       y: [m, F].
     """
     x, y = (np.asarray(v, np.float64) for v in (x, y))
+    if min(len(x), len(y)) < 2:
+        raise ValueError(f"x and y must have at least 2 features, got {len(x)} and {len(y)}.")
     within = [(k.sum() - np.trace(k)) / (len(k) * (len(k) - 1)) for k in (_kernel(x), _kernel(y))]
     return float(sum(within) - 2 * np.mean(_kernel(x, y)))
 
@@ -54,6 +56,8 @@ def kernel_distance(x, y, subset: int = SUBSET, seed: int = 0, scale: float = 1.
     x, y = np.asarray(x), np.asarray(y)
     if x.ndim != 2 or y.ndim != 2 or x.shape[1] != y.shape[1]:
         raise ValueError(f"features must be [n, F] and [m, F], got {x.shape} and {y.shape}.")
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise ValueError("features must be finite.")
     if subset < 2 or not scale > 0:
         raise ValueError(f"subset must be >= 2 and scale > 0, got {subset} and {scale}.")
     least, most = min(len(x), len(y)), max(len(x), len(y))

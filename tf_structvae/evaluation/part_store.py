@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tf_structvae.evaluation.reference import fingerprint
-from tf_structvae.workdir import write_whole
+from tf_structvae.files import write_whole
 
 
 class PartStore:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,6 +16,7 @@ from tf_structvae.datasets import Source, Spec
 from tf_structvae.evaluation.feature_set import FeatureSet
 from tf_structvae.evaluation.features import Extractor
 from tf_structvae.evaluation.frechet import Moments
+from tf_structvae.files import whole
 
 FORMAT = 1  # of the files; another is not read
 
@@ -100,14 +100,12 @@ def _load(path: Path, settings: Mapping[str, Any]) -> FeatureSet:
 
 def _save(path: Path, settings: Mapping[str, Any], found: FeatureSet) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with partial.open("wb") as f:
+    with whole(path) as partial:
         np.savez(
-            f,
+            partial,
             settings=np.array(json.dumps(settings)),
             count=np.array(found.moments.count),
             mean=found.moments.mean,
             scatter=found.moments.scatter,
             kept=found.kept,
         )
-    partial.replace(path)

@@ -37,6 +37,7 @@ def export(
       The path of the new version.
 
     Raises:
+      TypeError: another model.
       ValueError: the version is no positive number, `about` is not as above, or the decoder emits
         a distribution that has no signatures.
       FileExistsError: the version exists.
@@ -51,6 +52,8 @@ def export(
       >>> sample(seeds=tf.constant([[0, 1], [0, 2]]))["images"].shape.as_list()
       [2, 8, 8, 3]
     """
+    if not isinstance(model, StructuredVAE):
+        raise TypeError(f"model must be a StructuredVAE, got {model!r}.")
     directory = Path(directory)
     version = writing.choose_version(directory, version)
     known = card.check_about(about, model.classes)

@@ -30,9 +30,12 @@ def choose_version(directory: Path, version: int | None) -> int:
     """The version that an export writes.
 
     Raises:
+      NotADirectoryError: the directory is a file.
       ValueError: it is no positive number.
       FileExistsError: it exists.
     """
+    if directory.exists() and not directory.is_dir():
+        raise NotADirectoryError(f"directory {directory} must hold versions, but is a file.")
     version = next_version(directory) if version is None else version
     if isinstance(version, bool) or not isinstance(version, int) or version < 1:
         raise ValueError(f"version must be a positive number, got {version!r}.")

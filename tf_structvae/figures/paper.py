@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from tf_structvae import pca
 from tf_structvae.figures import drawings, without_network
 from tf_structvae.figures.drawings import Options, has_factor
+from tf_structvae.files import save_figure
 from tf_structvae.training import Experiment
 
 __all__ = [
@@ -124,8 +125,8 @@ def save(figure: Figure, path: Path, title: str) -> list[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     found = [path.with_name(f"{path.name}.{kind}") for kind in ("png", "pdf")]
-    figure.savefig(found[0], metadata={"Title": title})
-    figure.savefig(found[1], metadata={"Title": title, "CreationDate": None})
+    save_figure(figure, found[0], metadata={"Title": title})
+    save_figure(figure, found[1], metadata={"Title": title, "CreationDate": None})
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -26,8 +27,16 @@ def to_images(flat, image_shape: tuple[int, int, int]) -> np.ndarray:
     Args:
       flat: [..., H * W * C].
       image_shape: (H, W, C).
+
+    Raises:
+      ValueError: other numbers of entries.
     """
     flat = np.asarray(flat)
+    if not flat.ndim or flat.shape[-1] != math.prod(image_shape):
+        raise ValueError(
+            f"image_shape must have as many entries as flat, {flat.shape} [..., N], got "
+            f"{tuple(image_shape)}."
+        )
     return flat.reshape(*flat.shape[:-1], *image_shape)
 
 
@@ -59,8 +68,13 @@ def covariance_to_pixel(p, image_shape: tuple[int, int, int], pixel: tuple[int, 
       p: batch [B], event [H * W * C].
       image_shape: (H, W, C).
       pixel: (row, column).
+
+    Raises:
+      ValueError: the pixel is outside the image.
     """
     h, w, c = image_shape
+    if not (0 <= pixel[0] < h and 0 <= pixel[1] < w):
+        raise ValueError(f"pixel must be inside the image of {h}x{w}, got {tuple(pixel)}.")
     first = (pixel[0] * w + pixel[1]) * c
     if isinstance(p, LowRankMultivariateNormal):
         rows = np.mean([p.covariance_row(first + k) for k in range(c)], axis=0)
@@ -141,11 +155,16 @@ def grid(images: np.ndarray, columns: int, pad: int = 1) -> np.ndarray:
       columns: pictures in a row.
       pad: pixels between them.
 
+    Raises:
+      ValueError: columns is less than 1.
+
     Examples:
       >>> import numpy as np, tf_structvae as sv
       >>> sv.figures.grid(np.zeros([5, 8, 8, 3]), columns=3).shape
       (18, 27, 3)
     """
+    if columns < 1:
+        raise ValueError(f"columns must be at least 1, got {columns}.")
     k, h, w, c = images.shape
     rows = -(-k // columns)
     white = 255 if images.dtype == np.uint8 else 1

@@ -50,7 +50,9 @@ def scaled_components(
     """
     _, strength, rotation = (v.numpy()[0].astype(np.float64) for v in p.principal_components())
     noise, used = np.asarray(noise), np.asarray(factors, np.float64)
-    rank = len(noise)
+    rank = strength.shape[0]
+    if noise.shape != (rank,):
+        raise ValueError(f"noise must be [{rank}], a number for each component, got {noise.shape}.")
     count = min(count or rank, rank)
     drawn = np.broadcast_to(noise, [len(used), rank])
     images = []

@@ -53,7 +53,12 @@ def panels(panels: Sequence[tuple[str, np.ndarray]], columns: int, title: str) -
       panels: (title, pictures [K, H, W, C]) of each block.
       columns: pictures in a row of a block.
       title: of the figure.
+
+    Raises:
+      ValueError: columns is less than 1.
     """
+    if columns < 1:
+        raise ValueError(f"columns must be at least 1, got {columns}.")
     rows = -(-len(panels[0][1]) // columns)
     aspect = panels[0][1].shape[1] / panels[0][1].shape[2]
     wide, high = columns * _INCHES * 0.75, rows * _INCHES * 0.75 * aspect

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import keras
 import tensorflow as tf
 
 from tf_structvae import linalg
+from tf_structvae.checks import is_finite
 from tf_structvae.layers.emitted import EmittedFeatureLowRankNormal, EmittedLowRankNormal
 from tf_structvae.layers.normal import NormalHead, check_positive_int
 
@@ -80,8 +79,8 @@ class LowRankNormalHead(NormalHead):
         check_positive_int("rank", rank)
         if factor_scale not in FACTOR_SCALES:
             raise ValueError(f"factor_scale must be one of {FACTOR_SCALES}, got {factor_scale!r}.")
-        if not (math.isfinite(factor_initial) and factor_initial > 0):
-            raise ValueError(f"factor_initial must be finite and positive, got {factor_initial}.")
+        if not (is_finite(factor_initial) and factor_initial > 0):
+            raise ValueError(f"factor_initial must be finite and positive, got {factor_initial!r}.")
         self.rank = rank
         self.factor_scale = factor_scale
         self.factor_initial = float(factor_initial)

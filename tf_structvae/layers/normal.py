@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from tf_structvae import linalg
+from tf_structvae.checks import finite, is_finite
 from tf_structvae.layers.emitted import EmittedNormalDiag
 
 NOISES = ("fixed", "learned", "per_pixel")
@@ -43,8 +44,9 @@ class NormalHead(keras.layers.Layer):
         kwargs.setdefault("dtype", "float32")  # also under a mixed-precision policy
         super().__init__(**kwargs)
         check_positive_int("channels", channels)
-        if not (math.isfinite(epsilon) and epsilon > 0):
-            raise ValueError(f"epsilon must be a finite positive variance, got {epsilon}.")
+        if not (is_finite(epsilon) and epsilon > 0):
+            raise ValueError(f"epsilon must be a finite positive variance, got {epsilon!r}.")
+        finite("mean_initial", mean_initial)
         if noise not in NOISES:
             raise ValueError(f"noise must be one of {NOISES}, got {noise!r}.")
         self.channels = channels
@@ -53,9 +55,11 @@ class NormalHead(keras.layers.Layer):
         self.mean_initial = float(mean_initial)
 
     def build(self, input_shape):
-        features = input_shape[-1]
-        if features is None or len(input_shape) < 2:
-            raise ValueError(f"features must be [B, ..., F] with a static F, got {input_shape}.")
+        features = input_shape[-1] if input_shape else None
+        if not features or len(input_shape) < 2:
+            raise ValueError(
+                f"features must be [B, ..., F] with a static F >= 1, got {input_shape}."
+            )
         small = keras.initializers.RandomNormal(stddev=0.01)  # every mean starts grey
         # `match_noise` assigns to the mean inside a replica, the same value in each.
         self.mean_kernel = self.add_weight(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from absl import flags
 
+from tf_structvae.files import save_figure, write_whole
 from tf_structvae.programs import command
 
 _SUITE = flags.DEFINE_enum(
@@ -37,35 +38,35 @@ def main() -> None:
     elif _SUITE.value == "train":
         results = runner.run(train_step.jobs(_QUICK.value))
         text += train_step.table(results)
-        (output / "train.json").write_text(json.dumps(results, indent=1) + "\n")
+        write_whole(output / "train.json", json.dumps(results, indent=1) + "\n")
     elif _SUITE.value == "data":
         results = runner.run(data.jobs(_QUICK.value, _DATA.value))
         consumed = runner.run(data.consumption_jobs(results))
         text += data.table(results, consumed)
-        (output / "data.json").write_text(json.dumps([results, consumed], indent=1) + "\n")
+        write_whole(output / "data.json", json.dumps([results, consumed], indent=1) + "\n")
     elif _SUITE.value == "serving":
         with tempfile.TemporaryDirectory() as models:
             networks = ["default"] if _QUICK.value else list(serving.SIZES)
             jobs = serving.jobs(serving.export_models(Path(models), networks), _QUICK.value)
             results = runner.run(jobs)
-            found = output / "serving.json"
-            found.write_text(json.dumps([results, []], indent=1) + "\n")  # it took minutes
+            # it took minutes
+            write_whole(output / "serving.json", json.dumps([results, []], indent=1) + "\n")
             served = serving.measure_http(jobs)
         text += serving.table(results, served)
-        found.write_text(json.dumps([results, served], indent=1) + "\n")
+        write_whole(output / "serving.json", json.dumps([results, served], indent=1) + "\n")
     elif _SUITE.value == "editor":
         results = editor.run(_QUICK.value)
         text += editor.table(results)
-        (output / "editor.json").write_text(json.dumps(results, indent=1) + "\n")
+        write_whole(output / "editor.json", json.dumps(results, indent=1) + "\n")
     else:
         bandwidth = runner.memory_bandwidth()
         results = runner.run(runner.distribution_jobs(_QUICK.value))
         text += f"Memory bandwidth of a copy: {bandwidth / 1e9:.1f} GB/s\n\n"
         text += runner.table(results, bandwidth)
-        (output / "distribution.json").write_text(json.dumps(results, indent=1) + "\n")
-        plot.time_and_memory(results).savefig(output / "distribution.png")
+        write_whole(output / "distribution.json", json.dumps(results, indent=1) + "\n")
+        save_figure(plot.time_and_memory(results), output / "distribution.png")
     path = output / f"{_SUITE.value}.md"
-    path.write_text(text + "\n")
+    write_whole(path, text + "\n")
     print(f"\n{text}\n\ntable     {path}")
 
 

@@ -1,10 +1,14 @@
-"""What the programs share: one clear line for a user's error, quiet start."""
+"""What the programs share: one clear line for a user's error, quiet start, an end by Ctrl-C."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
+
+from tf_structvae.interrupt import Interrupt, end
 
 USER_ERRORS = (ValueError, OSError, ImportError, FloatingPointError)
 
@@ -27,13 +31,46 @@ def config_first(argv: list[str]) -> list[str]:
     return argv
 
 
+def find_config(path: str) -> str:
+    """A config of the installed package where there is no file of that name.
+
+    Args:
+      path: such as configs/avatars.py, perhaps with :ARGUMENT behind it.
+    """
+    file, colon, argument = path.partition(":")
+    if not file.startswith("configs/") or os.path.exists(file):
+        return path
+    from importlib import metadata
+
+    with contextlib.suppress(metadata.PackageNotFoundError):
+        for found in metadata.files("tf_structvae") or ():
+            if found.as_posix().endswith(f"share/tf_structvae/{file}"):
+                return f"{Path(found.locate()).resolve()}{colon}{argument}"
+    return path
+
+
+def _find_configs(argv: list[str]) -> list[str]:
+    """The words of a command line, with `find_config` of that of --config."""
+    found = list(argv)
+    for i, word in enumerate(argv):
+        if word == "--":
+            break
+        flag, equals, value = word.partition("=")
+        if flag in ("--config", "-config") and equals:
+            found[i] = f"{flag}={find_config(value)}"
+        elif i and argv[i - 1] in ("--config", "-config"):
+            found[i] = find_config(word)
+    return found
+
+
 def run(main: Callable[..., None], words: bool = False) -> None:
-    """Runs an absl program; a user's errors end it by `fail`.
+    """Runs an absl program; a user's errors end it by `fail`, Ctrl-C with status 130.
 
     Args:
       main: takes the words that are no flags, if there may be any, and else nothing.
       words: whether there may be any.
     """
+    interrupt = Interrupt()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from absl import app, flags, logging
 
@@ -52,12 +89,19 @@ def run(main: Callable[..., None], words: bool = False) -> None:
         try:
             main(*([argv[1:]] if words else []))
         except USER_ERRORS as error:
+            if interrupt.pressed:  # what it broke is no error
+                end()
             if os.environ.get("STRUCTVAE_TRACEBACK"):
                 raise
             fail(error)
-        except KeyboardInterrupt:
-            print("\nstopped.", file=sys.stderr)
-            sys.exit(130)
+        except BaseException:
+            if interrupt.pressed:
+                end()
+            raise
 
-    sys.argv[:] = config_first(sys.argv)  # ml_collections reads it on its own
-    app.run(guarded, flags_parser=parse)
+    sys.argv[:] = _find_configs(config_first(sys.argv))  # ml_collections reads it on its own
+    try:
+        with interrupt.watched():
+            app.run(guarded, flags_parser=parse)
+    except KeyboardInterrupt:
+        end()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from absl import flags
 
+from tf_structvae.files import write_whole
 from tf_structvae.programs import command
 
 _MODEL = flags.DEFINE_string(
@@ -35,7 +36,7 @@ def main() -> None:
         options = load.Options(_MINUTES.value, _CLIENTS.value, _PUBLISH.value, _KILL.value)
         report, well = load.run(version, Path(temporary, "served"), options)
     text = f"{runner.machine()}\n\n{report}\n\n{'passed' if well else 'FAILED'}"
-    (output / "load.md").write_text(text + "\n")
+    write_whole(output / "load.md", text + "\n")
     print(f"\n{text}\n\ntable     {output / 'load.md'}")
     sys.exit(0 if well else 1)
 

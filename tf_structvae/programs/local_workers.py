@@ -23,8 +23,9 @@ _LOGS = flags.DEFINE_string(
     "logs", None, "Directory for the output of the workers after the first; default: not kept."
 )
 # Seconds for the others to fail by themselves after the first (which may only have lost touch with
-# the one that is to blame), and to end when told to (TensorFlow keeps SIGTERM to itself).
-_TO_FAIL, _TO_END = 2.0, 3.0
+# the one that is to blame), to end when told to (TensorFlow keeps SIGTERM to itself), and to stop
+# at Ctrl-C.
+_TO_FAIL, _TO_END, _TO_STOP = 2.0, 3.0, 1.0
 
 
 def free_addresses(count: int) -> list[str]:
@@ -69,17 +70,20 @@ def _processes(words: list[str], logs: Path) -> Iterator[list[subprocess.Popen]]
                     )
                 )
             yield started
+        except KeyboardInterrupt:
+            _end(started, signal.SIGINT, _TO_STOP)
+            raise
         finally:
-            _end(started)
+            _end(started, signal.SIGTERM, _TO_END)
 
 
-def _end(processes: list[subprocess.Popen]) -> None:
-    for number in (signal.SIGTERM, signal.SIGKILL):
+def _end(processes: list[subprocess.Popen], first: int, seconds: float) -> None:
+    for number in (first, signal.SIGKILL):
         left = [p for p in processes if p.poll() is None]
         for p in left:
             with contextlib.suppress(OSError):  # it may just have ended
                 os.killpg(p.pid, number)
-        deadline = time.monotonic() + _TO_END
+        deadline = time.monotonic() + seconds
         for p in left:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 p.wait(max(0.0, deadline - time.monotonic()))

@@ -36,10 +36,12 @@ def main() -> None:
     seeds = _seeds()
     from tf_structvae import reproduction, study
 
-    module = study.load_file(_CONFIG.value)
+    file = command.find_config(_CONFIG.value)
+    module = study.load_file(file)
+    study.check_overrides(_SET.value)
     output = Path(_OUTPUT.value)
     data = _DATA.value or list(module.STUDIES)
-    plan = reproduction.plan(_CONFIG.value, module, data, seeds, output)
+    plan = reproduction.plan(file, module, data, seeds, output)
     if _LIST.value:
         for run in plan.all_runs:
             print(f"{run.failure or ('done' if run.finished else 'to do'):<8} {run.workdir}")

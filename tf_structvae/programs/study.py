@@ -6,6 +6,7 @@ from pathlib import Path
 
 from absl import flags
 
+from tf_structvae.files import save_figure, write_whole
 from tf_structvae.programs import command
 
 _CONFIG = flags.DEFINE_string("config", "configs/study.py", "A file with VARIANTS and STUDIES.")
@@ -35,10 +36,10 @@ COLUMNS = (
 )
 
 
-def _variants() -> list[str]:
+def _variants(file: str) -> list[str]:
     from tf_structvae import study
 
-    module = study.load_file(_CONFIG.value)
+    module = study.load_file(file)
     if _VARIANTS.value:
         unknown = set(_VARIANTS.value) - set(module.VARIANTS)
         if unknown:
@@ -54,17 +55,19 @@ def _variants() -> list[str]:
 
 
 def main() -> None:
-    if not all(s.isdigit() for s in _SEEDS.value):
+    if not _SEEDS.value or not all(s.isdigit() and s.isascii() for s in _SEEDS.value):
         raise ValueError(f"--seeds must be whole numbers, got {','.join(_SEEDS.value)!r}.")
-    variants = _variants()
+    file = command.find_config(_CONFIG.value)
+    variants = _variants(file)
     from tf_structvae import study
     from tf_structvae.evaluation.features import extractor
 
+    study.check_overrides(_SET.value)
     for features in _FEATURES.value:
         extractor(features)  # refused before anything is trained
     output = Path(_OUTPUT.value)
     runs = [
-        study.Run(f"{_CONFIG.value}:{v}", v, int(s), output / f"{v}_{s}")
+        study.Run(f"{file}:{v}", v, int(s), output / f"{v}_{s}")
         for s in _SEEDS.value
         for v in variants
     ]
@@ -75,8 +78,8 @@ def main() -> None:
         columns += [f"{features}_means", f"{features}_samples"]
     text = study.table(runs, columns)
     name = "variants" if _VARIANTS.value else _STUDY.value
-    study.picture(runs).savefig(output / f"{name}.png")
-    (output / f"{name}.md").write_text(text + "\n")
+    save_figure(study.picture(runs), output / f"{name}.png")
+    write_whole(output / f"{name}.md", text + "\n")
     print(f"\nMean and standard deviation over {len(_SEEDS.value)} seeds:\n\n{text}\n")
     print(f"table     {output / f'{name}.md'}\npicture   {output / f'{name}.png'}")
 

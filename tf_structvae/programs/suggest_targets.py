@@ -9,6 +9,7 @@ from pathlib import Path
 from absl import flags
 from ml_collections import config_flags
 
+from tf_structvae.files import save_figure, write_whole
 from tf_structvae.programs import command
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment, configs/NAME.py.")
@@ -121,8 +122,8 @@ def main() -> None:
         "total_variance": spectrum.total_variance,
         "suggestion": dataclasses.asdict(s),
     }
-    (output / "targets.json").write_text(json.dumps(numbers, indent=2) + "\n")
-    plots.spectrum(spectrum, s).savefig(output / "spectrum.png")
+    write_whole(output / "targets.json", json.dumps(numbers, indent=2) + "\n")
+    save_figure(plots.spectrum(spectrum, s), output / "spectrum.png")
     print(f"\nnumbers   {output / 'targets.json'}\npicture   {output / 'spectrum.png'}")
 
 

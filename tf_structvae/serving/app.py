@@ -43,8 +43,13 @@ def create_app(
       poll_seconds: how often it looks for new versions.
 
     Raises:
-      ValueError: of a model no version can be loaded.
+      ValueError: no model, one of which no version can be loaded, or a `poll_seconds` that is
+        not positive.
     """
+    if not models:
+        raise ValueError("models must name at least one, got none.")
+    if not poll_seconds > 0:
+        raise ValueError(f"poll_seconds must be positive, got {poll_seconds}.")
     server = _Server(models, limits or Limits())
 
     @asynccontextmanager

@@ -41,7 +41,7 @@ class Limits:
 
     def __post_init__(self):
         for name in ("request_bytes", "batch", "response_values", "concurrency", "seconds"):
-            if getattr(self, name) <= 0:
+            if not getattr(self, name) > 0:  # NaN neither
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}.")
         if self.queue < 0:
             raise ValueError(f"queue must not be negative, got {self.queue}.")

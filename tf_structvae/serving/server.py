@@ -26,6 +26,8 @@ class _Server(uvicorn.Server):
 def run(app: FastAPI, bound: socket.socket, ready: Callable[[], None], seconds: float) -> bool:
     """Serves until SIGTERM or SIGINT; then finishes the requests it has.
 
+    After SIGINT, Ctrl-C, `programs.command` gives them less than two seconds.
+
     Args:
       app: of `create_app`.
       bound: of `sockets.bind`.
@@ -34,6 +36,9 @@ def run(app: FastAPI, bound: socket.socket, ready: Callable[[], None], seconds: 
 
     Returns:
       Whether all of them, and all calls of models, have ended.
+
+    Raises:
+      KeyboardInterrupt: at the end, if it was SIGINT.
     """
     config = uvicorn.Config(
         app,
@@ -47,8 +52,11 @@ def run(app: FastAPI, bound: socket.socket, ready: Callable[[], None], seconds: 
         timeout_keep_alive=IDLE_SECONDS,
         timeout_graceful_shutdown=max(int(seconds), 1),
     )
+    received: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn raises the signal once more when it is done, to whoever would have had it
-        signal.signal(number, lambda *_: None)
+        signal.signal(number, lambda n, _: received.append(n))
     _Server(config, ready).run([bound])
+    if signal.SIGINT in received:
+        raise KeyboardInterrupt
     return app.state.gate.running == 0
