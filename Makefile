@@ -11,7 +11,7 @@ PYTEST = $(BIN)/python -m pytest -q -n auto --maxprocesses=4 --dist=loadfile
 
 export TF_CPP_MIN_LOG_LEVEL ?= 2
 
-.PHONY: train compare test test-all test-browser check format clean
+.PHONY: train compare test test-all test-browser notebooks check format clean
 
 train: $(VENV)/.installed
 	$(TRAIN) --config configs/avatars.py --workdir $(RUNS)/avatars --resume
@@ -29,6 +29,10 @@ test-all: $(VENV)/.installed-test
 # The editor in a headless Chromium, which is installed by apt where that may be done.
 test-browser: $(VENV)/.installed-browser
 	$(BIN)/python -m pytest -q -m "" tests/test_editor_server.py tests/test_editor_browser.py
+
+# Executes docs/notebooks in place, pictures and all: about ten minutes.
+notebooks: $(VENV)/.installed-test
+	$(BIN)/python tests/notebooks.py
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

@@ -31,6 +31,8 @@ SERVING = [
 ]
 # The editor may show a model behind another server. fastapi.testclient imports httpx, too.
 EDITOR = [*SERVING, "httpx>=0.27,<1"]
+# To execute docs/notebooks.
+NOTEBOOKS = [*DATA, "nbclient>=0.11,<1", "nbformat>=5.9,<6", "ipykernel>=6.29,<8"]
 PROGRAMS = sorted(p.name for p in (ROOT / "bin").iterdir() if p.is_file())
 
 setup(
@@ -68,9 +70,10 @@ setup(
         "evaluation": EVALUATION,
         "serving": SERVING,
         "editor": EDITOR,
+        "notebooks": NOTEBOOKS,
         "browser": ["playwright>=1.45,<2"],  # with a Chromium of the system; see make test-browser
         "test": [
-            *DATA,
+            *NOTEBOOKS,
             *EVALUATION,
             *EDITOR,
             "pytest>=8,<10",
