@@ -21,7 +21,7 @@ OLDEST_TESTS ?= $(addprefix tests/test_,linalg.py low_rank_normal.py operations.
     tests/editor/test_editor_server.py
 
 .PHONY: train compare edit test test-all test-browser test-oldest chromium coverage all-checks docs \
-    check format public-api constraints-oldest clean
+    notebooks check format public-api constraints-oldest clean
 
 train: $(VENV)/.installed
 	$(TRAIN) --config configs/avatars.py --workdir $(RUNS)/avatars --resume
@@ -73,6 +73,10 @@ constraints-oldest: $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 	$(BIN)/python -m uv pip compile --quiet --resolution=lowest-direct --python-version=3.10 \
 	  --no-annotate --no-header --extra=test setup.py --output-file=tests/constraints-oldest.txt
+
+# Executes docs/notebooks in place, pictures and all: about ten minutes.
+notebooks: $(VENV)/.installed-test
+	$(BIN)/python tests/notebooks.py
 
 check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

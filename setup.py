@@ -42,6 +42,8 @@ DOCS = [
 ]
 # To test and measure the editor's page; it needs a Chromium of the system, too.
 BROWSER = ["playwright>=1.45,<2"]
+# To execute docs/notebooks.
+NOTEBOOKS = [*DATA, "nbclient>=0.11,<1", "nbformat>=5.9,<6", "ipykernel>=6.29,<8"]
 PROGRAMS = sorted(p.name for p in (ROOT / "bin").iterdir() if p.is_file())
 CONFIGS = sorted(str(p.relative_to(ROOT)) for p in (ROOT / "configs").glob("*.py"))
 
@@ -84,8 +86,9 @@ setup(
         "serving": SERVING,
         "editor": EDITOR,
         "browser": BROWSER,
+        "notebooks": NOTEBOOKS,
         "test": [
-            *DATA,
+            *NOTEBOOKS,
             *EVALUATION,
             *EDITOR,
             *BROWSER,
