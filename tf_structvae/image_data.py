@@ -64,6 +64,13 @@ def _check_numbers(images: np.ndarray) -> None:
             )
 
 
+def with_stop(callbacks: Any) -> Any:
+    """What `fit` was given as callbacks, and `StopOnNonFiniteLoss` after them."""
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        return callbacks
+    return [*keras.tree.flatten(callbacks or []), StopOnNonFiniteLoss()]
+
+
 class StopOnNonFiniteLoss(keras.callbacks.Callback):
     """Ends `fit` after the first step, or the first epoch, whose loss is not finite.
 

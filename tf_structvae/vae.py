@@ -274,7 +274,7 @@ class StructuredVAE(keras.Model):
 
     # --- Data: refused before the first step ---------------------------------------------------
 
-    def fit(self, x=None, *args, callbacks=None, **kwargs):
+    def fit(self, x=None, *args, **kwargs):
         """`keras.Model.fit` on images; see `image_data.check` for what they may be.
 
         Raises:
@@ -282,9 +282,9 @@ class StructuredVAE(keras.Model):
           FloatingPointError: the loss is not finite after the first step or an epoch.
         """
         image_data.check(x, self.image_shape)
-        if not isinstance(callbacks, keras.callbacks.CallbackList):
-            callbacks = [*(callbacks or ()), image_data.StopOnNonFiniteLoss()]
-        return super().fit(x, *args, callbacks=callbacks, **kwargs)
+        if len(args) < 5:  # else callbacks are among them
+            kwargs["callbacks"] = image_data.with_stop(kwargs.get("callbacks"))
+        return super().fit(x, *args, **kwargs)
 
     def evaluate(self, x=None, *args, **kwargs):
         """`keras.Model.evaluate` on images; raises ValueError as `fit`."""
