@@ -42,7 +42,7 @@ def halves(split, count):
     return digits[:, :14], digits[:, 14:]
 
 
-def main(train=4000, held_out=500, epochs=30, width=16, rank=15, columns=10, path="fill_in.png"):
+def main(train=4000, held_out=500, epochs=20, width=16, rank=15, columns=10, path="fill_in.png"):
     x, y = halves("train", train)
     x_test, y_test = halves("test", held_out)
     seen = x_test[:columns]

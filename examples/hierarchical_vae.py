@@ -89,7 +89,7 @@ def images(split, count):
 
 
 def main(
-    train=4000, held_out=500, epochs=30, width=16, rank=15, columns=10, path="hierarchical_vae.png"
+    train=4000, held_out=500, epochs=20, width=16, rank=15, columns=10, path="hierarchical_vae.png"
 ):
     x, test = images("train", train), images("test", held_out)
     rows, results = [figures.Row("held-out digits", test[:columns])], {}
