@@ -6,7 +6,9 @@ import pytest
 from editor_expected import GREY_LEVEL, assert_shows, painted, picture, plain
 
 
-@pytest.mark.parametrize("kind", ["waves", "grey", "standard"])
+@pytest.mark.parametrize(
+    "kind", ["waves", "grey", pytest.param("standard", marks=pytest.mark.long)]
+)
 def test_stroke_moves_the_rest_as_condition_says(visit, kind):
     reader = visit(kind)
     reader.tab("Picture")

@@ -57,7 +57,10 @@ _REACHABLE = """[...document.querySelectorAll("button, input, select, summary, [
     !(e.type === "radio" && !e.checked)).map((e) => e.outerHTML.slice(0, 90))"""
 
 
-@pytest.mark.parametrize("tab", ["edit", "steer", "blend", "look", "source"])
+LATER = [pytest.param(tab, marks=pytest.mark.long) for tab in ("steer", "blend", "look")]
+
+
+@pytest.mark.parametrize("tab", ["edit", "source", *LATER])
 def test_every_control_is_reached_by_the_keyboard(visit, tab):
     reader = visit()
     reader.draw((3, 3), (9, 9))  # or there is nothing to undo

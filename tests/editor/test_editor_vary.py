@@ -110,7 +110,7 @@ def test_square_keeps_up_with_what_is_done_elsewhere(visit):
     np.testing.assert_array_equal(other.pixels("#square-map"), corners)
 
 
-@pytest.mark.parametrize("edited", [False, True])
+@pytest.mark.parametrize("edited", [pytest.param(False, marks=pytest.mark.long), True])
 def test_path_between_two_codes(visit, edited):
     reader = visit()
     if edited:
@@ -174,7 +174,7 @@ def test_seeds_give_the_same_picture_again(visit):
     again.notice("A seed is a whole number")
 
 
-@pytest.mark.parametrize("soft", [False, True])
+@pytest.mark.parametrize("soft", [pytest.param(False, marks=pytest.mark.long), True])
 def test_maps_are_variance_and_covariance(visit, soft):
     reader = visit()
     if soft:
