@@ -161,7 +161,7 @@ case("loss: target of 5 entries", lambda: sv.losses.NegativeLogLikelihood()(tf.z
 case("loss: another batch", lambda: sv.losses.NegativeLogLikelihood()(tf.zeros([3, 6]), normal()), V, r"y_true \(3, 6\) has 3 examples, but y_pred has batch \(2,\)")
 case("loss: prediction is a tensor", lambda: sv.losses.NegativeLogLikelihood()(tf.zeros([2, 6]), tf.zeros([2, 6])), V, r"needs a model whose output is a distribution.*Head.*y_pred is EagerTensor")
 case("loss: weights of 3", lambda: sv.losses.NegativeLogLikelihood()(tf.zeros([2, 6]), normal(), tf.ones([3])), V, r"sample_weight \(3,\) must be one number for each of the 2 examples")
-case("regression: target of 5 entries", lambda: regression().fit(np.zeros([2, 3, 4]), np.zeros([2, 5]), verbose=0), V, r"y_true .*6.*5")
+case("regression: target of 5 entries", lambda: regression().fit(np.zeros([2, 3, 4]), np.zeros([2, 5]), verbose=0), V, r"y_true .*it has 5, the output 6")
 
 
 # --- Constraints, the model, its data ---

@@ -15,7 +15,7 @@ import public_api  # noqa: E402
 # what Keras, TensorFlow Datasets and TFP call, documented there
 _HOOKS = re.compile(
     r"__\w+__|on_\w+|build|call|(train|test|predict)_step|(get|from)_config|compute_output_\w+"
-    r"|add_variable|download_and_prepare"
+    r"|add_variable|download_and_prepare|measure|result"
 )
 
 

@@ -49,5 +49,10 @@ class NegativeLogLikelihood(keras.losses.Loss):
         return super().__call__(tf.zeros_like(losses), losses, weights)
 
     def call(self, y_true, y_pred):
-        """The losses, [B], already computed."""
+        """The losses, which `__call__` has computed.
+
+        Args:
+          y_true: zeros, [B].
+          y_pred: -log p of each example, [B].
+        """
         return y_pred

@@ -16,7 +16,12 @@ from tf_structvae.distributions import LowRankMultivariateNormal
 
 
 class DistributionMetric(keras.metrics.Mean, abc.ABC):
-    """The mean over examples of a number that a target and its predicted distribution give."""
+    """The mean over examples of a number that a target and its predicted distribution give.
+
+    Args:
+      name: of the metric.
+      **kwargs: of `keras.metrics.Mean`.
+    """
 
     NAME: str
 
@@ -25,7 +30,12 @@ class DistributionMetric(keras.metrics.Mean, abc.ABC):
 
     @abc.abstractmethod
     def measure(self, y: tf.Tensor, p) -> tf.Tensor:
-        """One number an example, [B], for values y [B, N] of a distribution p."""
+        """One number an example, [B].
+
+        Args:
+          y: values, [B, N].
+          p: a distribution with batch [B] and event [N].
+        """
 
     def update_state(self, y_true, y_pred, sample_weight=None):
         """

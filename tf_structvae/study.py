@@ -47,7 +47,11 @@ def load_file(path: str | Path) -> ModuleType:
 
 
 def check_overrides(words: Sequence[str]) -> None:
-    """
+    """Refuses overrides of another form.
+
+    Args:
+      words: of the flag --set.
+
     Raises:
       ValueError: a word is not FIELD=VALUE.
     """

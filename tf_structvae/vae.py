@@ -275,7 +275,13 @@ class StructuredVAE(keras.Model):
     # --- Data: refused before the first step ---------------------------------------------------
 
     def fit(self, x=None, *args, **kwargs):
-        """`keras.Model.fit` on images; see `image_data.check` for what they may be.
+        """`keras.Model.fit` on images.
+
+        Args:
+          x: an array [B, H, W, C], a `tf.data.Dataset` of batches of images, of a conditional model
+            of (images, labels), or whatever else Keras takes.
+          *args: as of `keras.Model.fit`.
+          **kwargs: the same.
 
         Raises:
           ValueError: no images of this model.
@@ -287,12 +293,30 @@ class StructuredVAE(keras.Model):
         return super().fit(x, *args, **kwargs)
 
     def evaluate(self, x=None, *args, **kwargs):
-        """`keras.Model.evaluate` on images; raises ValueError as `fit`."""
+        """`keras.Model.evaluate` on images.
+
+        Args:
+          x: see `fit`.
+          *args: as of `keras.Model.evaluate`.
+          **kwargs: the same.
+
+        Raises:
+          ValueError: see `fit`.
+        """
         image_data.check(x, self.image_shape)
         return super().evaluate(x, *args, **kwargs)
 
     def predict(self, x, *args, **kwargs):
-        """The means of p(x | z) at the mean of q(z | x), [B, H * W * C]; raises as `fit`."""
+        """The means of p(x | z) at the mean of q(z | x), [B, H * W * C].
+
+        Args:
+          x: see `fit`.
+          *args: as of `keras.Model.predict`.
+          **kwargs: the same.
+
+        Raises:
+          ValueError: see `fit`.
+        """
         image_data.check(x, self.image_shape)
         return super().predict(x, *args, **kwargs)
 

@@ -50,6 +50,9 @@ class Info:
     def class_names(self, attribute: str) -> tuple[str, ...]:
         """What the labels of an attribute, 0 to K - 1, mean; () of "", which stands for no labels.
 
+        Args:
+          attribute: its name, or "".
+
         Raises:
           ValueError: no such attribute, or one that is no class.
         """

@@ -22,6 +22,9 @@ def squared_mmd(x, y) -> float:
     Args:
       x: [n, F].
       y: [m, F].
+
+    Raises:
+      ValueError: fewer than 2 features.
     """
     x, y = (np.asarray(v, np.float64) for v in (x, y))
     if min(len(x), len(y)) < 2:

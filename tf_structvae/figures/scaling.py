@@ -47,6 +47,9 @@ def scaled_components(
       image_shape: (H, W, C).
       count: how many components, the strongest first; None and more than R: all of them.
       factors: what each is multiplied by.
+
+    Raises:
+      ValueError: another number of components.
     """
     _, strength, rotation = (v.numpy()[0].astype(np.float64) for v in p.principal_components())
     noise, used = np.asarray(noise), np.asarray(factors, np.float64)
