@@ -11,6 +11,8 @@ import enum
 import importlib
 import inspect
 import pkgutil
+import re
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,7 +25,8 @@ def signature(function: Any) -> str:
     """Parameters and defaults, without annotations: they are the same on every Python."""
     found = inspect.signature(function)
     bare = [p.replace(annotation=_EMPTY) for p in found.parameters.values()]
-    return str(found.replace(parameters=bare, return_annotation=inspect.Signature.empty))
+    text = str(found.replace(parameters=bare, return_annotation=inspect.Signature.empty))
+    return re.sub(r" at 0x[0-9a-f]+", "", text)  # of a function that is a default
 
 
 def _members(name: str, kind: type) -> list[str]:
@@ -87,5 +90,6 @@ def current() -> list[str]:
 
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(FILE.parents[1]))  # of this checkout, whatever is installed
     FILE.write_text("\n".join(current()) + "\n")
     print(f"{FILE} lists {len(current())} names")
