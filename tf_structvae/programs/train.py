@@ -58,8 +58,8 @@ def main() -> None:
     experiment = Experiment(config, directory, _DISTRIBUTE.value)
     if _PREFLIGHT.value is None and several:
         of_run.check_experiment(experiment, _MEMORY_BUDGET.value)
-    experiment.start(_RESUME.value, _ALLOW_CHANGES.value)
     pixel = report.parse_pixel(_PIXEL.value, experiment.source.image_shape)
+    experiment.start(_RESUME.value, _ALLOW_CHANGES.value)
     if experiment.is_chief:
         print(experiment.summary())
     with cluster.losses_named(experiment.strategy):
