@@ -51,6 +51,7 @@ class LowRankDensity(keras.Model):
       >>> batches = tf.data.Dataset.from_tensor_slices(images).repeat().batch(50)
       >>> model = sv.density.LowRankDensity((4, 4, 1), rank=1, pretrain_steps=5)
       >>> sv.density.fit(model, batches, steps=60)
+      step 60: log_prob ...
       >>> round(float(tf.norm(model.factor)), 1)  # 0.1 in each of 16 entries
       0.4
     """

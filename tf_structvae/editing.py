@@ -35,7 +35,7 @@ def slerp(a, b, t) -> tf.Tensor:
 
     Examples:
       >>> import tf_structvae as sv
-      >>> sv.editing.slerp([1.0, 0.0], [0.0, 1.0], 0.5).numpy().round(3).tolist()
+      >>> sv.editing.slerp([1.0, 0.0], [0.0, 1.0], 0.5).numpy().astype(float).round(3).tolist()
       [0.707, 0.707]
     """
     a, b = tf.convert_to_tensor(a), tf.convert_to_tensor(b)
@@ -242,7 +242,7 @@ def edit_sequence(
       >>> grey, factor = np.full([1, 64], 0.5, np.float32), np.full([1, 64, 1], 0.1, np.float32)
       >>> p = sv.distributions.LowRankMultivariateNormal(grey, factor, 1e-5)
       >>> [step] = sv.editing.edit_sequence(p, [sv.editing.Edit((4, 4), (0.9,))], (8, 8, 1))
-      >>> float(step.mean[0, 0, 0, 0].round(2))  # all pixels move together here
+      >>> round(float(step.mean[0, 0, 0, 0]), 2)  # all pixels move together here
       0.9
     """
     if not isinstance(p, LowRankMultivariateNormal):

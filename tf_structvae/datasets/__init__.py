@@ -98,6 +98,7 @@ def load(
       >>> images = sv.datasets.load(
       ...     "avatars", "train", batch_size=8, steps=2, variant="16x16_tiny", data_dir="data"
       ... )
+      Downloading and preparing dataset...
       >>> [batch.shape.as_list() for batch in images]
       [[8, 16, 16, 3], [8, 16, 16, 3]]
     """

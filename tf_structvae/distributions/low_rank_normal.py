@@ -59,7 +59,7 @@ class LowRankMultivariateNormal(
       >>> import numpy as np, tf_structvae as sv
       >>> factor = np.float32([[1, 0], [1, 0], [0, 2]])  # N = 3 entries, rank 2
       >>> p = sv.distributions.LowRankMultivariateNormal(np.zeros(3, np.float32), factor, 0.01)
-      >>> p.covariance().numpy().round(2).tolist()
+      >>> p.covariance().numpy().astype(float).round(2).tolist()
       [[1.01, 1.0, 0.0], [1.0, 1.01, 0.0], [0.0, 0.0, 4.01]]
       >>> p.sample(5, seed=(0, 1)).shape.as_list()
       [5, 3]

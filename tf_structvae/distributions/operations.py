@@ -54,7 +54,7 @@ class LowRankOperations:
         Examples:
           >>> import numpy as np, tf_structvae as sv
           >>> p = sv.distributions.LowRankMultivariateNormal([0.5, 0.5], [[0.1], [-0.1]], 1e-5)
-          >>> p.sample_from_noise([2.0]).numpy().round(3).tolist()  # no pixel noise
+          >>> p.sample_from_noise([2.0]).numpy().astype(float).round(3).tolist()  # no pixel noise
           [0.7, 0.3]
         """
         with self._name_and_control_scope("sample_from_noise"):
