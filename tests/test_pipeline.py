@@ -176,8 +176,8 @@ def test_augmentation_keeps_the_static_shape(data):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"batch_size": 300}, "batch_size 300 must be from 1 to the 250"),
-        ({"batch_size": 0}, "batch_size 0 must be from 1 to the 250"),
+        ({"batch_size": 300}, "batch_size must be from 1 to the 250 training examples, got 300"),
+        ({"batch_size": 0}, "batch_size must be a positive integer, got 0"),
         ({"shard": (2, 2)}, r"shard must be \(index, count\) .* got \(2, 2\)"),
     ],
 )
