@@ -380,7 +380,7 @@ def test_accumulate_is_kept(tmp_path):
 
 
 def test_bad_numbers_of_parts():
-    with pytest.raises(ValueError, match="accumulate must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="accumulate must be a positive integer, got 0"):
         make(accumulate=0)
     c = config_lib.default()
     c.train.batch_size = c.train.accumulate = 4

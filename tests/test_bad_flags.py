@@ -35,8 +35,11 @@ def program(called):
         _forget({flag.name for flag in flags.FLAGS.flags_by_module_dict().get(full, ())})
         flags.FLAGS.unparse_flags()
         sys.modules.pop(full, None)
+        package = sys.modules["tf_structvae.programs"]
+        vars(package).pop(called, None)  # an import from the package would find it there
         if imported is not None:
             sys.modules[full] = imported
+            setattr(package, called, imported)
         for module, found in others.items():
             for flag in found:
                 flags.FLAGS[flag.name] = flag

@@ -255,7 +255,7 @@ def test_bad_arguments():
         make(constraints=[Constraint("kl", -1.0)])
     with pytest.raises(ValueError, match=r"entropy_target = -300.00 .* have at least -260.25"):
         make(LowRankNormalHead(2, rank=3), [Constraint("entropy", -300.0)])
-    with pytest.raises(ValueError, match="samples must be at least 1"):
+    with pytest.raises(ValueError, match="samples must be a positive integer"):
         make(samples=0)
     encoder = keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(3)])
     with pytest.raises(ValueError, match="encoder must emit means and log-variances"):
