@@ -1,6 +1,7 @@
 """The committed model: it is what configs/demo.py makes, and samples and edits as it is."""
 
 import json
+import runpy
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,6 @@ import tensorflow as tf
 
 from tf_structvae.export import card
 from tf_structvae.programs.edit import choose
-from tf_structvae.study import load_file
 
 ROOT = Path(__file__).parents[1]
 VERSION = ROOT / "saved_models/demo/1"
@@ -36,7 +36,7 @@ def same_fields(found, config, at=""):
 
 
 def test_it_is_of_the_committed_config(about):
-    config = load_file(ROOT / "configs/demo.py").get_config()
+    config = runpy.run_path(str(ROOT / "configs/demo.py"))["get_config"]()
     same_fields(about["training"]["config"], json.loads(config.to_json()))
     assert about["training"]["steps"] == config.train.steps
     assert about["data"]["license"]
