@@ -33,8 +33,8 @@ def main() -> None:
     if _SUITE.value == "accuracy":
         errors = accuracy.errors()
         text += f"Absolute error against float64, nats:\n\n{accuracy.table(errors)}"
-        (output / "accuracy.json").write_text(json.dumps(errors, indent=1) + "\n")
-        plot.errors(errors).savefig(output / "accuracy.png")
+        write_whole(output / "accuracy.json", json.dumps(errors, indent=1) + "\n")
+        save_figure(plot.errors(errors), output / "accuracy.png")
     elif _SUITE.value == "train":
         results = runner.run(train_step.jobs(_QUICK.value))
         text += train_step.table(results)
