@@ -11,13 +11,13 @@ from test_training import smoke, weights
 
 from tf_structvae import class_labels, datasets, report, scores, workdir
 from tf_structvae.datasets import pipeline
+from tf_structvae.datasets.first_images import within_classes
 from tf_structvae.evaluation import calibration, importance
 from tf_structvae.evaluation.collection import Settings
 from tf_structvae.evaluation.evaluate import evaluate
 from tf_structvae.export import card
 from tf_structvae.figures import drawings
 from tf_structvae.preflight import decision, of_run
-from tf_structvae.programs import suggest_targets
 from tf_structvae.training import Experiment
 
 LABEL = "glasses"
@@ -206,7 +206,7 @@ def test_targets_are_of_what_the_label_leaves_open(trained, flip):
     residual = sum(
         np.square(images[labels == k] - images[labels == k].mean(0)).sum() for k in set(labels)
     )
-    (found,) = suggest_targets.within_classes(source, 150, flip, LABEL)
+    found = within_classes(source, 150, flip, LABEL)
     np.testing.assert_allclose(np.square(found).sum(), residual, rtol=1e-4)
 
 

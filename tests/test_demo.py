@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from tf_structvae.export import card
-from tf_structvae.programs.edit import choose
+from tf_structvae.serving.directory import choose
 
 ROOT = Path(__file__).parents[1]
 VERSION = ROOT / "saved_models/demo/1"

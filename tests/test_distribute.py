@@ -14,9 +14,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tf_structvae import cluster, tf_config
+from tf_structvae import cluster, local_cluster, tf_config
 from tf_structvae.datasets import pipeline
-from tf_structvae.programs import local_workers
 from tf_structvae.programs.command import config_first
 
 SETUP = """
@@ -238,7 +237,7 @@ def test_flags_after_dashes_are_the_programs():
 
 
 def test_environments_name_one_cluster():
-    first, second = local_workers.environments(2)
+    first, second = local_cluster.environments(2)
     a, b = json.loads(first["TF_CONFIG"]), json.loads(second["TF_CONFIG"])
     assert a["cluster"] == b["cluster"]
     assert (a["task"]["index"], b["task"]["index"]) == (0, 1)

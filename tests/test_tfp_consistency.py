@@ -25,8 +25,12 @@ CASES = {
 }
 
 
-if not flags.FLAGS.is_parsed():
-    flags.FLAGS(["pytest"])  # TFP's helpers read flags of their own
+@pytest.fixture(autouse=True)
+def _flags_of_tfps_helpers():
+    """Their defaults; those of programs that other tests import may be required."""
+    flags.FLAGS.mark_as_parsed()
+    yield
+    flags.FLAGS.unparse_flags()
 
 
 class Helpers(test_util.TestCase, test_util.VectorDistributionTestHelpers):

@@ -10,7 +10,7 @@ import editor_models
 import pytest
 from serving_models import eventually, process
 
-from tf_structvae.programs.edit import choose
+from tf_structvae.serving.directory import choose
 
 
 def get(url):
@@ -34,8 +34,8 @@ def test_one_command_opens_the_page(tmp_path, opened):
         assert b"<!doctype html>" in get(editor.url)
         assert json.loads(get(f"{editor.url}/editor/model"))["name"] == "waves"
         assert eventually(lambda: opened.exists() and opened.read_text().strip("/") == editor.url)
-        assert editor.end(signal.SIGINT) == 0
-        assert editor.lines.get(timeout=5) == "stopped.\n"
+        assert editor.end(signal.SIGINT) == 130
+        assert editor.lines.get(timeout=5) is None
 
 
 @pytest.mark.long

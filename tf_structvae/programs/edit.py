@@ -30,25 +30,6 @@ _OPEN = flags.DEFINE_bool("open", True, "Open the page in a browser.")
 _TIMEOUT = flags.DEFINE_float("timeout", 60, "Seconds a request may take.")
 
 MODELS = Path("saved_models")
-DEMO = "demo"
-
-
-def choose(model: str | None, models: Path) -> Path:
-    """The directory of the model to show.
-
-    Raises:
-      ValueError: none is given and there is not one to be taken.
-    """
-    if model is not None:
-        return Path(model)
-    found = sorted(p.parent.parent for p in models.glob("*/[0-9]*/saved_model.pb"))
-    names = sorted({p.name for p in found})
-    if DEMO in names:
-        return models / DEMO
-    if len(names) != 1:
-        seen = f"holds {', '.join(names)}" if names else "holds no exported model"
-        raise ValueError(f"--model or --server must be given: {models} {seen}.")
-    return models / names[0]
 
 
 def main() -> None:
@@ -56,7 +37,7 @@ def main() -> None:
         raise ValueError("--model and --server exclude each other.")
     limits, host = Limits(seconds=_TIMEOUT.value), _HOST.value
     models = MODELS if MODELS.is_dir() else Path(__file__).parents[2] / MODELS
-    directory = None if _SERVER.value else choose(_MODEL.value, models)
+    directory = None if _SERVER.value else directory_lib.choose(_MODEL.value, models)
     if directory:
         directory_lib.check(directory)
     bound = sockets.bind(host, _PORT.value)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -15,7 +14,7 @@ from pathlib import Path
 
 from absl import flags
 
-from tf_structvae import tf_config
+from tf_structvae import local_cluster
 from tf_structvae.programs import command
 
 _WORKERS = flags.DEFINE_integer("workers", 2, "How many.", lower_bound=1)
@@ -28,35 +27,13 @@ _LOGS = flags.DEFINE_string(
 _TO_FAIL, _TO_END, _TO_STOP = 2.0, 3.0, 1.0
 
 
-def free_addresses(count: int) -> list[str]:
-    """Addresses on the loopback interface that nobody listens at."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for s in sockets:
-            s.bind(("127.0.0.1", 0))
-        return [f"127.0.0.1:{s.getsockname()[1]}" for s in sockets]
-
-
-def environments(workers: int) -> list[dict[str, str]]:
-    """The environment of each worker: TF_CONFIG, and its share of the CPU's threads."""
-    threads = str(max(1, (os.cpu_count() or 1) // workers))
-    addresses = free_addresses(workers)
-    # `#!/usr/bin/env python3` shall find this Python
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
-    shared = {"OMP_NUM_THREADS": threads, "TF_NUM_INTRAOP_THREADS": threads, **os.environ}
-    return [
-        {**shared, "PATH": path, "TF_CONFIG": tf_config.of_worker(addresses, i)}
-        for i in range(workers)
-    ]
-
-
 @contextlib.contextmanager
 def _processes(words: list[str], logs: Path) -> Iterator[list[subprocess.Popen]]:
     """Starts the workers, the first on this terminal; ends those that are left at the end."""
     started: list[subprocess.Popen] = []
     with contextlib.ExitStack() as stack:
         try:
-            for i, environment in enumerate(environments(_WORKERS.value)):
+            for i, environment in enumerate(local_cluster.environments(_WORKERS.value)):
                 log = stack.enter_context((logs / f"worker{i}.log").open("wb")) if i else None
                 # in sessions of their own: Ctrl-C reaches them through `_end` alone
                 started.append(

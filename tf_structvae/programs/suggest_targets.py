@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+import numpy as np
 from absl import flags
 from ml_collections import config_flags
 
@@ -25,41 +27,11 @@ _RANK_SHARE = flags.DEFINE_float("rank_share", 0.85, "Of the variance, for the r
 _LATENT_SHARE = flags.DEFINE_float("latent_share", 0.85, "Of the variance, for z to tell.", 0, 1)
 _OUTPUT = flags.DEFINE_string("output", "runs/targets", "Where numbers and plot go.")
 flags.mark_flag_as_required("config")
-_BATCH = 100
 
 
-def training_images(source, count: int, flip: bool):
-    """Batches of the first `count` images, with their mirror images if training shows them."""
-    from tqdm.auto import tqdm
-
-    from tf_structvae.datasets import pipeline
-
-    count = min(count, source.count)
-    with tqdm(total=count, desc="reading", unit="image", dynamic_ncols=True) as bar:
-        for batch in pipeline.evaluation_batches(source.take(count), _BATCH):
-            images = batch.numpy()
-            yield images
-            if flip:
-                yield images[:, :, ::-1]
-            bar.update(len(images))
+def _announced(batches: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    yield from batches
     print("finding the eigenvalues ...", flush=True)
-
-
-def within_classes(source, count: int, flip: bool, label: str):
-    """As `training_images`, each image less the mean of its class: what the label leaves open."""
-    import numpy as np
-
-    from tf_structvae.datasets import pipeline
-
-    shown = list(training_images(source, count, flip))
-    labels = pipeline.labels(source.take(count), label)
-    starts = range(0, len(labels), _BATCH)
-    of_batch = [labels[i : i + _BATCH] for i in starts for _ in range(2 if flip else 1)]
-    each = np.concatenate(of_batch)
-    images = np.concatenate(shown)
-    for k in np.unique(each):
-        images[each == k] -= images[each == k].mean(0)
-    return [images]
 
 
 def options(s, absolute: bool) -> str:
@@ -86,6 +58,7 @@ def main() -> None:
     config_lib.validate(config)
     from tf_structvae import datasets, plots, targets
     from tf_structvae.build import build_constraints
+    from tf_structvae.datasets.first_images import first_images, within_classes
 
     model, data = config.model, config.data
     epsilon = _EPSILON.value
@@ -98,11 +71,11 @@ def main() -> None:
 
     if data.label:
         source.info.class_names(data.label)
-        found = within_classes(source, _IMAGES.value, data.flip, data.label)
+        found = iter([within_classes(source, _IMAGES.value, data.flip, data.label)])
         print(f"variances are those within the classes of {data.label}, which the model is told")
     else:
-        found = training_images(source, _IMAGES.value, data.flip)
-    spectrum = targets.spectrum(found)
+        found = first_images(source, _IMAGES.value, data.flip)
+    spectrum = targets.spectrum(_announced(found))
     s = targets.suggest(
         spectrum, _RANK.value, epsilon, _KL_TARGET.value, _RANK_SHARE.value, _LATENT_SHARE.value
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+DEMO = "demo"
+
 
 def check(directory: Path) -> None:
     """Refuses what is no directory of versions.
@@ -17,6 +19,24 @@ def check(directory: Path) -> None:
         raise ValueError(f"{directory} is a version; give the directory that holds the versions.")
     if not versions(directory):
         raise ValueError(f"{directory} holds no version: no directory NUMBER/saved_model.pb.")
+
+
+def choose(model: str | None, models: Path) -> Path:
+    """The directory of the model to show.
+
+    Raises:
+      ValueError: none is given and there is not one to be taken.
+    """
+    if model is not None:
+        return Path(model)
+    found = sorted(p.parent.parent for p in models.glob("*/[0-9]*/saved_model.pb"))
+    names = sorted({p.name for p in found})
+    if DEMO in names:
+        return models / DEMO
+    if len(names) != 1:
+        seen = f"holds {', '.join(names)}" if names else "holds no exported model"
+        raise ValueError(f"--model or --server must be given: {models} {seen}.")
+    return models / names[0]
 
 
 def versions(directory: Path) -> dict[int, tuple]:
