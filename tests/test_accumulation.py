@@ -2,9 +2,8 @@
 
 import functools
 import json
-import subprocess
-import sys
 
+import forked
 import keras
 import numpy as np
 import pytest
@@ -275,9 +274,7 @@ def test_mixed_precision():
 
 
 def run(program, *words):
-    done = subprocess.run(
-        [sys.executable, "-c", program, *words], capture_output=True, text=True, timeout=240
-    )
+    done = forked.run("-c", program, *words, timeout=240)
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -1,9 +1,8 @@
 """What is left of a run when its process, its disk or a file fails."""
 
 import signal
-import subprocess
-import sys
 
+import forked
 import keras
 import numpy as np
 import pytest
@@ -140,7 +139,7 @@ try:
 except OSError as error:
     print(error)
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    done = forked.run("-c", program)
     assert "checkpoint of step 2 cannot be written" in done.stdout, done.stderr[-2000:]
     assert "The last checkpoint, of step 1, is untouched." in done.stdout
     model = compiled()
@@ -179,7 +178,7 @@ e.train()
 
 def test_killed_run_resumes_bit_for_bit(data_dir, tmp_path):
     """SIGKILL in the middle of the second epoch of three."""
-    done = subprocess.run([sys.executable, "-c", KILLED, data_dir, str(tmp_path)])
+    done = forked.run("-c", KILLED, data_dir, tmp_path)
     assert done.returncode == -signal.SIGKILL
     again = Experiment(smoke(data_dir, tmp_path, steps=8), tmp_path / "parts")
     again.start(resume=True)

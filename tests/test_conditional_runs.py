@@ -1,9 +1,8 @@
 """Conditional models in experiments: data, training, resuming, scores, pictures, replicas."""
 
 import json
-import subprocess
-import sys
 
+import forked
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -245,21 +244,19 @@ print(json.dumps([run(cluster.build_strategy(name)) for name in ("none", "mirror
 
 def test_two_replicas_equal_one():
     """Uneven batches, and a last one of one image, whose replica without any is filled up."""
-    from test_distribute import assert_same, start
+    from test_distribute import LIMIT, assert_same
 
-    done = start("-c", REPLICAS)
+    done = forked.run("-c", REPLICAS, timeout=LIMIT)
     assert done.returncode == 0, done.stderr[-3000:]
     assert_same(*json.loads(done.stdout.splitlines()[-1]))
 
 
 def test_program(data_dir, tmp_path):
     """bin/train on another attribute and another likelihood, once."""
-    done = subprocess.run(
-        [sys.executable, "bin/train", "--config=configs/smoke.py", "--config.data.label=clothing",
-         f"--config.data.dir={data_dir}", f"--config.export_dir={tmp_path / 'models'}",
-         "--config.model.likelihood=independent", f"--workdir={tmp_path / 'run'}"],
-        capture_output=True,
-        text=True,
+    done = forked.run(
+        "bin/train", "--config=configs/smoke.py", "--config.data.label=clothing",
+        f"--config.data.dir={data_dir}", f"--config.export_dir={tmp_path / 'models'}",
+        "--config.model.likelihood=independent", f"--workdir={tmp_path / 'run'}",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "given clothing" in done.stdout

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import reference
 import tensorflow as tf
+from forked import run
 from test_closed_form import SHAPE, VARIANCES, N, components, data, dense, reading
-from test_programs import run
 
 from tf_structvae import closed_form, density, density_figure, density_report, targets
 from tf_structvae.constraints import Constraint

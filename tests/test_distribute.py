@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import forked
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -116,7 +117,7 @@ def assert_same(one, two):
 def test_two_equal_one(kind):
     """Five steps, even and uneven, with batch norm, and a last validation batch of one image."""
     if kind == "devices":
-        done = start("-c", SETUP + TWO_DEVICES)
+        done = forked.run("-c", SETUP + TWO_DEVICES, timeout=LIMIT)
     else:
         done = on_workers(sys.executable, "-c", SETUP + TWO_WORKERS)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -1,9 +1,8 @@
 """The heads at the end of other people's models: the life of a Keras model, and its errors."""
 
 import json
-import subprocess
-import sys
 
+import forked
 import keras
 import numpy as np
 import pytest
@@ -298,9 +297,7 @@ print(json.dumps([[run(s, kind) for s in (one, two)] for kind in ("subclassed",)
 
 def test_two_devices_give_what_one_does():
     """In a process of its own, since devices must be made first."""
-    done = subprocess.run(
-        [sys.executable, "-c", MIRRORED], capture_output=True, text=True, timeout=240
-    )
+    done = forked.run("-c", MIRRORED, timeout=240)
     assert done.returncode == 0, done.stderr[-3000:]
     for one, two in json.loads(done.stdout.splitlines()[-1]):
         for a, b in zip(one, two, strict=True):

@@ -9,7 +9,7 @@ import fake_inception
 import keras
 import numpy as np
 import pytest
-from test_programs import run
+from forked import run
 
 from tf_structvae import scores
 from tf_structvae.datasets import pipeline

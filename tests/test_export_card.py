@@ -2,11 +2,10 @@
 
 import json
 import os
-import subprocess
-import sys
 import time
 
 import exports
+import forked
 import pytest
 from test_training import smoke
 from test_vae import make
@@ -111,12 +110,8 @@ def test_card_and_program_of_a_run(data_dir, tmp_path):
 
 
 def program(tmp_path, *arguments):
-    return subprocess.run(
-        [sys.executable, "bin/export", f"--workdir={tmp_path / 'run'}",
-         f"--directory={tmp_path / 'out/faces'}", *arguments],
-        capture_output=True,
-        text=True,
-    )  # fmt: skip
+    workdir, directory = tmp_path / "run", tmp_path / "out/faces"
+    return forked.run("bin/export", f"--workdir={workdir}", f"--directory={directory}", *arguments)
 
 
 @pytest.mark.parametrize(
@@ -129,7 +124,7 @@ def program(tmp_path, *arguments):
     ],
 )
 def test_errors_are_one_message(arguments, message):
-    run = subprocess.run([sys.executable, "bin/export", *arguments], capture_output=True, text=True)
+    run = forked.run("bin/export", *arguments)
     assert run.returncode == 2
     assert message in run.stderr
     assert "Traceback" not in run.stderr

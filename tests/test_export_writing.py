@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import forked
 import pytest
 import tensorflow as tf
 
@@ -57,7 +58,7 @@ def assert_whole(version):
 @pytest.mark.parametrize(("name", "at"), MOMENTS)
 def test_kill_9_leaves_no_half_version(tmp_path, name, at):
     folder = tmp_path / "m"
-    run = subprocess.run([sys.executable, "-c", KILLED, str(folder), name, str(at)])
+    run = forked.run("-c", KILLED, folder, name, at)
     assert run.returncode == -signal.SIGKILL
     before = [p.name for p in folder.iterdir() if not p.name.startswith(".")]
     assert before in ([], ["1"])

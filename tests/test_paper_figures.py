@@ -7,9 +7,9 @@ import types
 
 import numpy as np
 import pytest
+from forked import run
 from matplotlib.patches import Circle
 from test_editing import SHAPE, B, N, R, problem
-from test_programs import run
 from test_study import CONFIG
 
 from tf_structvae import editing, figures

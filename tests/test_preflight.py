@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import forked
 import keras
 import pytest
 
@@ -340,9 +341,8 @@ def test_gpus_are_asked_of_nvidia_smi(tmp_path, monkeypatch):
 # --- The program --------------------------------------------------------------------------------
 
 
-def run(*arguments, **kwargs):
-    command = [sys.executable, "-m", "tf_structvae", "train", "--config=configs/smoke.py"]
-    return subprocess.run([*command, *arguments], capture_output=True, text=True, **kwargs)
+def run(*arguments):
+    return forked.run("bin/train", "--config=configs/smoke.py", *arguments)
 
 
 def test_preflight_flag_only_reports(data_dir, tmp_path):

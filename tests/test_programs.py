@@ -1,19 +1,10 @@
 """The programs as a user starts them."""
 
-import os
 import subprocess
 import sys
 
 import pytest
-
-
-def run(*arguments, **environment):
-    return subprocess.run(
-        [sys.executable, *arguments],
-        capture_output=True,
-        text=True,
-        env={**os.environ, **environment},
-    )
+from forked import run
 
 
 def test_train_and_compare(data_dir, tmp_path):
@@ -63,7 +54,8 @@ def test_errors_are_one_message(arguments, message, tmp_path):
 
 def test_import_is_quiet_and_does_not_load_tensorflow():
     code = "import tf_structvae, sys; assert 'tensorflow' not in sys.modules"
-    result = run("-c", code)
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, capture_output=True, text=True)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 

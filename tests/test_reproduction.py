@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from test_programs import run
+from forked import run
 
 from tf_structvae import jobs, provenance, reproduction, study
 from tf_structvae.evaluation import order

@@ -6,7 +6,7 @@ import re
 
 import numpy as np
 import pytest
-from test_programs import run
+from forked import run
 
 from tf_structvae import study
 

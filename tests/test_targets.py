@@ -2,13 +2,15 @@ import importlib.util
 import itertools
 import json
 import shlex
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from forked import run
 from ml_collections import ConfigDict
 from scipy import optimize
-from test_programs import run
 
 from tf_structvae import config as config_lib
 from tf_structvae import plots, targets
@@ -297,7 +299,8 @@ def test_plot_shows_the_numbers():
 
 def test_targets_and_plots_do_not_load_tensorflow():
     code = "from tf_structvae import targets, plots; import sys; print('tensorflow' in sys.modules)"
-    assert run("-c", code).stdout == "False\n"
+    command = [sys.executable, "-c", code]
+    assert subprocess.run(command, capture_output=True, text=True).stdout == "False\n"
 
 
 def smoke() -> ConfigDict:
