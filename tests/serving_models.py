@@ -5,6 +5,7 @@ import sys
 import time
 from pathlib import Path
 
+import forked
 import tensorflow as tf
 
 from tf_structvae.benchmarks.server_process import ServerProcess
@@ -88,7 +89,8 @@ def save(directory, version=1, offset=3.0):
 def process(*arguments, port=0, program="serve"):
     """bin/serve, or another program of a server, as a process of its own, killed in the end."""
     command = [sys.executable, str(ROOT / "bin" / program)]
-    server = ServerProcess(*map(str, arguments), port=port, program=command)
+    words = map(str, arguments)
+    server = ServerProcess(*words, port=port, program=command, start=forked.Popen)
     try:
         yield server
     finally:

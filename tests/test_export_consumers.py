@@ -6,6 +6,7 @@ import sys
 from concurrent import futures
 
 import exports
+import forked
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -50,14 +51,14 @@ CLI = """
 import json, sys
 from absl import flags
 from tensorflow.python.tools import saved_model_cli
-for words in json.load(sys.stdin):
+for words in json.loads(sys.argv[1]):
     flags.FLAGS(["saved_model_cli", *words])
     saved_model_cli.create_parser().parse_args(["run"]).func()
 """
 
 
 def test_saved_model_cli(tmp_path):
-    """`saved_model_cli run` of every signature; in one process, which takes seconds to start."""
+    """`saved_model_cli run` of every signature."""
     calls = []
     for name, inputs in exports.requests(KIND).items():
         file, out = tmp_path / f"{name}.npz", tmp_path / name
@@ -67,9 +68,7 @@ def test_saved_model_cli(tmp_path):
             [f"--dir={exports.exported(KIND)[1]}", "--tag_set=serve", f"--signature_def={name}",
              f"--inputs={given}", f"--outdir={out}"]
         )  # fmt: skip
-    run = subprocess.run(
-        [sys.executable, "-c", CLI], input=json.dumps(calls), capture_output=True, text=True
-    )
+    run = forked.run("-c", CLI, json.dumps(calls))
     assert run.returncode == 0, run.stderr[-2000:]
     for name in exports.requests(KIND):
         check(KIND, name, {p.stem: np.load(p) for p in (tmp_path / name).glob("*.npy")})

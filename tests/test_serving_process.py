@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import os
 import shutil
 import signal
 import socket
@@ -14,6 +13,7 @@ import urllib.error
 import urllib.request
 from concurrent import futures
 
+import forked
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -222,12 +222,7 @@ def test_errors_are_one_message(tmp_path):
         ([m, "--timeout=0"], "seconds must be positive"),
     ]
     for arguments, message in cases:
-        run = subprocess.run(
-            [sys.executable, str(ROOT / "bin/serve"), "--port=0", *arguments],
-            capture_output=True,
-            text=True,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )
+        run = forked.run(ROOT / "bin/serve", "--port=0", *arguments)
         assert run.returncode == 2, run.stderr
         assert message in run.stderr
         assert "Traceback" not in run.stderr

@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 PROGRAM = (sys.executable, "-c", "from tf_structvae.programs.serve import run; run()")
 _START_SECONDS = 300  # a large model on a busy machine
@@ -22,6 +23,7 @@ class ServerProcess:
       *arguments: flags of bin/serve, --model at least.
       port: 0 is any free one.
       program: the command that they are given to.
+      start: what starts it, `subprocess.Popen` or alike.
 
     Attributes:
       pid: of the process.
@@ -32,8 +34,14 @@ class ServerProcess:
       RuntimeError: it ended, or did not get ready.
     """
 
-    def __init__(self, *arguments: str, port: int = 0, program: Sequence[str] = PROGRAM):
-        self._process = subprocess.Popen(
+    def __init__(
+        self,
+        *arguments: str,
+        port: int = 0,
+        program: Sequence[str] = PROGRAM,
+        start: Callable[..., Any] = subprocess.Popen,
+    ):
+        self._process = start(
             [*program, f"--port={port}", *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -49,6 +49,7 @@ def main() -> None:
         raise ImportError(
             f"the editor needs the extra [editor] of this package: {error}"
         ) from error
+    server.keep_imports()
     allowed = hosts.LOOPBACK if host in hosts.LOOPBACK else hosts.ANY
     if directory:
         name = directory.absolute().name

@@ -76,6 +76,7 @@ def main() -> None:
 
     tf.get_logger().setLevel("ERROR")  # it warns of the loader that TF-Serving uses, too
     allowed = _ALLOWED.value or (hosts.LOOPBACK if _HOST.value in hosts.LOOPBACK else hosts.ANY)
+    server.keep_imports()
     app = create_app(models, limits, allowed, _POLL.value)
 
     def ready() -> None:
