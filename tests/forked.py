@@ -29,7 +29,7 @@ _context.set_forkserver_preload(PRELOADED)
 
 
 def run(*arguments, timeout=None, **environment):
-    """What `subprocess.run([sys.executable, *arguments])` gives for a script or -c CODE.
+    """What `subprocess.run([sys.executable, *arguments])` gives for a script, -m MODULE or -c CODE.
 
     Args:
       *arguments: of Python.
@@ -111,7 +111,10 @@ def _main(words, directory, environment, ends):
     os.chdir(directory)
     os.environ.clear()
     os.environ.update(environment)
-    if words[0] == "-c":
+    if words[0] == "-m":
+        sys.argv = words[1:]
+        runpy.run_module(words[1], run_name="__main__", alter_sys=True)
+    elif words[0] == "-c":
         sys.argv = ["-c", *words[2:]]
         exec(compile(words[1], "<string>", "exec"), {"__name__": "__main__"})
     else:

@@ -1,10 +1,9 @@
 """The public API does not change by accident."""
 
 import difflib
-import subprocess
-import sys
 
 import api_listing
+import forked
 
 
 def test_public_api_is_the_listed_one():
@@ -36,10 +35,7 @@ editing.slerp = lambda a, b: a
 editing.slerp.__module__, editing.slerp.__name__ = editing.__name__, "slerp"
 print(*sorted(before ^ set(api_listing.current())), sep="\\n")
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=api_listing.FILE.parent,
-        env={**__import__("os").environ, "PYTHONPATH": ".."},
-    )  # fmt: skip
+    done = forked.run("-c", code)
     assert done.stdout.split("\n")[:2] == [
         "tf_structvae.editing.slerp(a, b)",
         "tf_structvae.editing.slerp(a, b, t)",

@@ -71,13 +71,13 @@ TWO_DEVICES = """
 cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 strategies = [cluster.build_strategy(name) for name in ("none", "mirrored")]
-print(json.dumps([[run(s, batch) for s in strategies] for batch in (7,)]))
+print(json.dumps([[run(s, *case) for s in strategies] for case in json.loads(sys.argv[1])]))
 """
 
 # The chief trains alone after the two workers have.
 TWO_WORKERS = """
 strategy = cluster.build_strategy("multi_worker")
-cases = [(8,), (7, True)]
+cases = json.loads(sys.argv[1])
 two = [run(strategy, *case) for case in cases]
 assert cluster.gather(strategy, 3) == [3, 3]
 with cluster.chief_first(strategy):
@@ -113,13 +113,20 @@ def assert_same(one, two):
         np.testing.assert_allclose(b, a, atol=1e-5, err_msg=path)
 
 
-@pytest.mark.parametrize("kind", ["devices", "workers"])
-def test_two_equal_one(kind):
+@pytest.mark.parametrize(
+    ("kind", "case"),
+    [
+        ("devices", [7]),
+        ("workers", [7, True]),
+        pytest.param("workers", [8], marks=pytest.mark.long),
+    ],
+)
+def test_two_equal_one(kind, case):
     """Five steps, even and uneven, with batch norm, and a last validation batch of one image."""
     if kind == "devices":
-        done = forked.run("-c", SETUP + TWO_DEVICES, timeout=LIMIT)
+        done = forked.run("-c", SETUP + TWO_DEVICES, json.dumps([case]), timeout=LIMIT)
     else:
-        done = on_workers(sys.executable, "-c", SETUP + TWO_WORKERS)
+        done = on_workers(sys.executable, "-c", SETUP + TWO_WORKERS, json.dumps([case]))
     assert done.returncode == 0, done.stderr[-3000:]
     for one, two in json.loads(done.stdout.splitlines()[-1]):
         assert_same(one, two)
@@ -146,45 +153,53 @@ def get_config():
 """
 
 
-def test_only_the_chief_writes_and_resuming_changes_nothing(data_dir, tmp_path):
-    (tmp_path / "tiny.py").write_text(TINY)
+@pytest.fixture(scope="module")
+def whole(data_dir, tmp_path_factory):
+    """A run of two workers, its folder, and how to train another."""
+    folder = tmp_path_factory.mktemp("workers")
+    (folder / "tiny.py").write_text(TINY)
 
     def train(workdir, *options):
-        return on_workers(
-            "bin/train", f"--config={tmp_path / 'tiny.py'}", f"--config.data.dir={data_dir}",
-            f"--config.export_dir={tmp_path / 'models'}", "--distribute=multi_worker",
-            f"--workdir={workdir}", *options, options=[f"--logs={tmp_path / 'logs'}"],
+        done = on_workers(
+            "bin/train", f"--config={folder / 'tiny.py'}", f"--config.data.dir={data_dir}",
+            f"--config.export_dir={folder / 'models'}", "--distribute=multi_worker",
+            f"--workdir={workdir}", *options, options=[f"--logs={folder / 'logs'}"],
         )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done
 
-    whole = tmp_path / "whole"
-    done = train(whole)
-    assert done.returncode == 0, done.stderr[-3000:]
+    return train(folder / "whole"), folder, train
+
+
+def test_only_the_chief_writes(whole):
+    done, folder, _ = whole
     assert "Last epoch" in done.stdout
     assert "StartAbort" not in done.stderr
-    quiet = (tmp_path / "logs/worker1.log").read_text()
+    quiet = (folder / "logs/worker1.log").read_text()
     for word in ("picture", "training:", "step 2", "Last epoch", "tiny:"):
         assert word not in quiet
-    assert [p.name for p in (tmp_path / "models/tiny").iterdir()] == ["1"]
-    assert len(list((whole / "tensorboard").iterdir())) == 1
-    assert len((whole / "log.csv").read_text().splitlines()) == 3
-    loaded = tf.saved_model.load(str(tmp_path / "models/tiny/1"))
-    assert loaded.signatures["sample"](seeds=tf.constant([[1, 2]]))["images"].shape == (
-        1,
-        16,
-        16,
-        3,
-    )
+    assert [p.name for p in (folder / "models/tiny").iterdir()] == ["1"]
+    assert len(list((folder / "whole/tensorboard").iterdir())) == 1
+    assert len((folder / "whole/log.csv").read_text().splitlines()) == 3
+    loaded = tf.saved_model.load(str(folder / "models/tiny/1"))
+    images = loaded.signatures["sample"](seeds=tf.constant([[1, 2]]))["images"]
+    assert images.shape == (1, 16, 16, 3)
 
-    # as if it had been killed between the two checkpoints
+
+@pytest.mark.long
+def test_resuming_changes_nothing(whole, tmp_path):
+    """As if it had been killed between the two checkpoints."""
+    _, folder, train = whole
     parts = tmp_path / "parts"
-    shutil.copytree(whole, parts)
+    shutil.copytree(folder / "whole", parts)
     for path in (parts / "checkpoints").glob("ckpt-4.*"):
         path.unlink()
     (parts / "checkpoints/checkpoint").write_text('model_checkpoint_path: "ckpt-2"\n')
     done = train(parts, "--resume")
-    assert done.returncode == 0, done.stderr[-3000:]
     assert "starting at step 2" in done.stdout
-    a, b = (tf.train.load_checkpoint(str(d / "checkpoints/ckpt-4")) for d in (whole, parts))
+    a, b = (
+        tf.train.load_checkpoint(str(d / "checkpoints/ckpt-4")) for d in (folder / "whole", parts)
+    )
     for name in a.get_variable_to_dtype_map():
         if name.endswith("VARIABLE_VALUE"):
             np.testing.assert_allclose(

@@ -60,11 +60,7 @@ def test_import_is_quiet_and_does_not_load_tensorflow():
 
 
 def test_module_runs_any_program():
-    def module(*words):
-        command = [sys.executable, "-m", "tf_structvae", *words]
-        return subprocess.run(command, capture_output=True, text=True)
-
-    assert "slerp" in module("figures", "--figure=list").stdout
-    refused = module("paint")
+    assert "slerp" in run("-m", "tf_structvae", "figures", "--figure=list").stdout
+    refused = run("-m", "tf_structvae", "paint")
     assert refused.returncode == 1
     assert "must be one of benchmark, compare, " in refused.stderr
