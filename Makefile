@@ -20,7 +20,7 @@ OLDEST_TESTS ?= $(addprefix tests/test_,linalg.py low_rank_normal.py operations.
     serving_http.py serving_models.py density.py frechet.py figures.py) \
     tests/editor/test_editor_server.py
 
-.PHONY: train compare edit test test-all test-browser test-oldest chromium coverage all-checks docs \
+.PHONY: train compare install edit test test-all test-browser test-oldest chromium coverage all-checks docs \
     notebooks check format public-api constraints-oldest clean
 
 train: $(VENV)/.installed
@@ -29,6 +29,9 @@ train: $(VENV)/.installed
 compare: train
 	$(TRAIN) --config configs/avatars_standard.py --workdir $(RUNS)/avatars_standard --resume
 	$(BIN)/python bin/compare --workdir $(RUNS)/avatars --workdir $(RUNS)/avatars_standard
+
+# The environment for programs of your own.
+install: $(VENV)/.installed-data
 
 # The editor in the browser, of the demonstration model.
 edit: $(VENV)/.installed-editor
@@ -97,6 +100,10 @@ $(VENV)/.installed: setup.py $(VENV)/bin/python
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	@touch $@
+
+$(VENV)/.installed-data: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[data]'
 	@touch $@
 
 $(VENV)/.installed-editor: $(VENV)/.installed
