@@ -1,6 +1,7 @@
 """What `ServerProcess` does, in a thread of this process: it is there at once."""
 
 import asyncio
+import contextlib
 import os
 import threading
 
@@ -49,9 +50,10 @@ class ServerThread:
         return 1 if self.alive else 0
 
     def kill(self):
-        if self.alive:
-            self._loop.call_soon_threadsafe(self._cut)
-        self.end()
+        while self.alive:  # connections that were just accepted appear later
+            with contextlib.suppress(RuntimeError):  # the loop has just ended
+                self._loop.call_soon_threadsafe(self._cut)
+            self._thread.join(0.05)
 
     def _cut(self):
         self._server.should_exit = True

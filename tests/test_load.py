@@ -47,11 +47,12 @@ def test_versions_that_change_and_a_kill_cost_no_answer(version, tmp_path):
             r"published: (\d+); kills: (\d+); crashes: (\d+); last version served: (\d+);", report
         ).groups(),
     )
-    assert 3 <= published <= 6
+    assert 2 <= published <= 6
     assert 1 <= kills <= 2
     assert crashes == 0
-    assert published - 2 <= served <= published  # it looks every second
-    assert sorted(directory.versions(tmp_path)) == [published - 2, published - 1, published]
+    last = range(max(published - 2, 1), published + 1)
+    assert served in last  # it looks every second
+    assert sorted(directory.versions(tmp_path)) == list(last)
     rows = dict(re.findall(r"^\| (\w+: .+?) \| (\d+) \|", report, re.MULTILINE))
     answers = int(re.search(r"(\d+) answers", report)[1])
     assert sum(map(int, rows.values())) == answers > 50
