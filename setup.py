@@ -25,6 +25,7 @@ DATA = [
 SERVING = [
     "fastapi>=0.115,<1",
     "uvicorn>=0.30,<1",
+    "h11>=0.16,<1",  # of uvicorn
     "orjson>=3.10,<4",  # 28 times as fast as json with tolist on an image
     "prometheus_client>=0.20,<1",
     "tensorflow-serving-api>=2.18,<2.22",

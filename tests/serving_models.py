@@ -19,8 +19,12 @@ def _spec(*shape, dtype=tf.float32, name):
     return tf.TensorSpec(shape, dtype, name)
 
 
-def save(directory, version=1, offset=3.0):
-    """Writes NAME/VERSION at once: x/2 + offset by default, and what the REST API can express."""
+def save(directory, version=1, offset=3.0, only=None):
+    """Writes NAME/VERSION at once: x/2 + offset by default, and what the REST API can express.
+
+    Args:
+      only: names of signatures; default all.
+    """
     module = tf.Module()
     module.offset = tf.Variable(offset)
 
@@ -77,6 +81,7 @@ def save(directory, version=1, offset=3.0):
     functions = {
         name: tf.function(f, input_signature=inputs).get_concrete_function()
         for name, (f, inputs) in signatures.items()
+        if only is None or name in only
     }
     temporary = Path(directory) / f".{version}"
     tf.saved_model.save(module, str(temporary), signatures=functions)

@@ -8,11 +8,6 @@ import pytest
 CASES = [*bad_input_models.TABLE, *bad_input_data.TABLE, *bad_input_tools.TABLE]
 
 
-@pytest.fixture(autouse=True)
-def _clean_keras():
-    """Models are shared by rows, and no row trains one."""
-
-
 @pytest.mark.parametrize("case", CASES, ids=lambda c: c.name)
 def test_bad_input(case, tmp_path):
     with pytest.raises(case.error, match=case.pattern) as caught:

@@ -19,11 +19,6 @@ from tf_structvae.serving.servable import Servable
 MODEL = "/v1/models/half_plus_three"
 
 
-@pytest.fixture(autouse=True)
-def _clean_keras():
-    """Nothing here uses Keras, whose cleaning takes longer than a test."""
-
-
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory):
     directory = tmp_path_factory.mktemp("models") / "half_plus_three"

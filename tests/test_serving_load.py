@@ -10,11 +10,6 @@ from tf_structvae.serving.errors import RequestError
 from tf_structvae.serving.servable import Servable
 
 
-@pytest.fixture(autouse=True)
-def _clean_keras():
-    """Nothing here uses Keras, whose cleaning takes longer than a test."""
-
-
 @pytest.fixture(scope="module")
 def servable(tmp_path_factory):
     """With two signatures, of numbers alone, as exported models have."""

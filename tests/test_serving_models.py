@@ -18,11 +18,6 @@ from tf_structvae.serving.models import Model
 X = {"x": np.zeros(1, np.float32)}
 
 
-@pytest.fixture(autouse=True)
-def _clean_keras():
-    """Nothing here uses Keras, whose cleaning takes longer than a test."""
-
-
 def served(model, number=None):
     with model.use(number) as servable:
         return servable.run("serving_default", X)["y"].item()

@@ -22,11 +22,6 @@ from serving_models import ROOT, eventually, process, save
 from tf_structvae.serving.servable import Servable
 
 
-@pytest.fixture(autouse=True)
-def _clean_keras():
-    """Nothing here uses Keras, whose cleaning takes longer than a test."""
-
-
 def example(name):
     spec = importlib.util.spec_from_file_location(name, ROOT / f"examples/{name}.py")
     module = importlib.util.module_from_spec(spec)

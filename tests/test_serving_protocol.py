@@ -13,11 +13,6 @@ from tf_structvae.serving.paths import Target
 from tf_structvae.serving.signature import Signature, Spec
 
 
-@pytest.fixture(autouse=True)
-def _clean_keras():
-    """Nothing here uses Keras, whose cleaning takes longer than a test."""
-
-
 def sign(**inputs):
     return Signature({k: Spec(*v) for k, v in inputs.items()}, {})
 

@@ -43,7 +43,10 @@ class Request:
         """Whether this is the answer to it."""
         if self.outputs is None:
             return 400 <= status < 500
-        return status == 200 and self._agrees(orjson.loads(content))
+        try:
+            return status == 200 and self._agrees(orjson.loads(content))
+        except (ValueError, TypeError, AttributeError):  # no JSON, or of another form
+            return False
 
     def _agrees(self, found: dict) -> bool:
         assert self.outputs is not None

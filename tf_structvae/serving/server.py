@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import gc
 import signal
 import socket
 from collections.abc import Callable
 
+import h11
 import uvicorn
 from fastapi import FastAPI
 
 IDLE_SECONDS = 30  # after which a connection without a request is closed
 CONNECTIONS = 512  # open at once; uvicorn answers 503 beyond
+_TELL_SECONDS = 0.5  # in which the request of a new connection arrives
 
 
 class _Server(uvicorn.Server):
@@ -22,6 +26,22 @@ class _Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # uvicorn tells connections to end once; one that is accepted at that moment is not among
+        # them, and its client could keep the server until the last request's time is over
+        telling = asyncio.create_task(self._tell_all())
+        try:
+            await super().shutdown(sockets)
+        finally:
+            telling.cancel()
+
+    async def _tell_all(self) -> None:
+        while True:
+            await asyncio.sleep(_TELL_SECONDS)
+            for connection in list(self.server_state.connections):
+                with contextlib.suppress(h11.LocalProtocolError):  # it is on its way out
+                    connection.shutdown()
 
 
 def keep_imports() -> None:

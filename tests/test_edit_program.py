@@ -1,0 +1,105 @@
+"""bin/edit and bin/serve up to the server, which is made up: what is served, where, and the end."""
+
+import os
+import sys
+import webbrowser
+
+import pytest
+from program_flags import program
+
+from tf_structvae.editor import remote
+from tf_structvae.editor import server as editor
+from tf_structvae.serving import hosts, server
+
+
+class Ended(Exception):
+    """Instead of the end of the process."""
+
+
+@pytest.fixture
+def edit(tmp_path, monkeypatch, capfd):
+    """Flags -> (status, what was asked for, what was printed)."""
+    (tmp_path / "face/1").mkdir(parents=True)
+    (tmp_path / "face/1/saved_model.pb").write_bytes(b"")
+
+    def run(*flags, finished=True):
+        asked = {}
+
+        def serve(app, bound, ready, seconds):
+            asked.update(app=app, seconds=seconds, port=bound.getsockname()[1])
+            ready()
+            bound.close()
+            return finished
+
+        def leave(status):
+            raise Ended(status)
+
+        monkeypatch.setattr(server, "run", serve)
+        monkeypatch.setattr(editor, "create_app", lambda *given: ("local", *given))
+        monkeypatch.setattr(editor, "create_remote_app", lambda *given: ("remote", *given))
+        monkeypatch.setattr(remote, "Remote", lambda *given: given)
+        monkeypatch.setattr(webbrowser, "open", lambda url: asked.update(opened=url))
+        with program("edit") as module:
+            monkeypatch.setattr(sys, "argv", ["bin/edit", "--port=0", *flags])
+            monkeypatch.setattr(os, "_exit", leave)
+            with pytest.raises((SystemExit, Ended)) as ended:
+                module.run()
+            monkeypatch.undo()
+        status = ended.value.args[0] if ended.value.args else None
+        return ended.type, status, asked, "".join(capfd.readouterr())
+
+    return run
+
+
+def test_a_directory_is_shown_in_a_browser(edit, tmp_path):
+    how, status, asked, printed = edit(f"--model={tmp_path / 'face'}", "--timeout=7")
+    assert (how, status) == (SystemExit, None)
+    kind, name, directory, limits, allowed = asked["app"]
+    assert (kind, name, directory) == ("local", "face", tmp_path / "face")
+    assert limits.seconds == asked["seconds"] == 7
+    assert allowed == hosts.LOOPBACK
+    address = f"http://127.0.0.1:{asked['port']}"
+    assert asked["opened"] == address
+    assert printed == f"editor    {address} shows {directory}; Ctrl-C ends it.\nstopped.\n"
+
+
+def test_a_server_is_shown_without_a_browser(edit):
+    url = "http://elsewhere:8501/v1/models/face"
+    _, status, asked, printed = edit(f"--server={url}", "--noopen", "--host=0.0.0.0")
+    assert status is None
+    kind, (server_url, seconds), _, allowed = asked["app"]
+    assert (kind, server_url, seconds, allowed) == ("remote", url, 60.0, hosts.ANY)
+    assert "opened" not in asked
+    assert f"shows {url};" in printed
+
+
+def test_a_call_that_does_not_end_does_not_keep_it(edit, tmp_path):
+    how, status, _, printed = edit(f"--model={tmp_path / 'face'}", "--noopen", finished=False)
+    assert (how, status) == (Ended, 1)
+    assert printed.endswith("stopped.\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "missing"), [("edit", "editor.server"), ("serve", "serving.server")]
+)
+def test_what_is_not_installed_is_told(name, missing, tmp_path, monkeypatch, capfd):
+    """As where fastapi is missing: the module that needs it cannot be imported."""
+    import tf_structvae.editor
+    import tf_structvae.serving
+
+    (tmp_path / "face/1").mkdir(parents=True)
+    (tmp_path / "face/1/saved_model.pb").write_bytes(b"")
+    package, _, module = missing.partition(".")
+    monkeypatch.delattr(getattr(tf_structvae, package), module, raising=False)
+    monkeypatch.setitem(sys.modules, f"tf_structvae.{missing}", None)
+    monkeypatch.delenv("STRUCTVAE_TRACEBACK", raising=False)
+    with program(name) as found:
+        words = [f"bin/{name}", "--port=0", f"--model={tmp_path / 'face'}"]
+        monkeypatch.setattr(sys, "argv", words)
+        with pytest.raises(SystemExit) as ended:
+            found.run()
+    assert ended.value.code == 2
+    told = capfd.readouterr().err
+    extra = {"edit": "the editor needs the extra [editor]", "serve": "the server needs the extra"}
+    assert extra[name] in told
+    assert "Traceback" not in told
