@@ -127,6 +127,40 @@ def test_a_step_is_the_gradient_of_the_dense_normal(natural, noise):
     assert float(logs["loss"]) == -float(logs["log_prob"])
 
 
+def test_a_step_computes_all_before_it_writes():
+    """Each write waits for what was computed from all that was read: where the graph did not say
+    so, some steps used a variance that they had already changed."""
+    model = density.LowRankDensity(SHAPE, 3, 0.3, "learned", factor_initial=0.4, mean_initial=0.3)
+    model.compile(keras.optimizers.SGD(1e-2))
+    model.optimizer.build(model.trainable_variables)
+    images = tf.TensorSpec([None, *SHAPE])
+    graph = tf.function(model.train_step).get_concrete_function(images).graph
+    known = {id(inner): outer for outer, inner in graph.captures}
+    of_model = [v.value.handle for v in (model.loc, model.factor, model.log_variance)]
+    variances = {op for op in graph.get_operations() if op.type == "Exp"}
+    assert len(variances) == 2
+    writes = [
+        op
+        for op in graph.get_operations()
+        if op.type == "AssignSubVariableOp" and any(known[id(op.inputs[0])] is h for h in of_model)
+    ]
+    assert len(writes) == 3
+    for write in writes:
+        before, left = set(), [write]
+        while left:
+            op = left.pop()
+            if op in before:
+                continue
+            before.add(op)
+            left += op.control_inputs
+            for tensor in op.inputs:
+                while tensor.op.type == "IdentityN":  # the optimiser splits it
+                    left += tensor.op.control_inputs
+                    tensor = tensor.op.inputs[tensor.value_index]
+                left.append(tensor.op)
+        assert variances <= before
+
+
 def test_a_constraint_adds_the_gradient_of_the_entropy():
     model = density.LowRankDensity(
         SHAPE,

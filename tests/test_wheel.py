@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import urllib.request
@@ -75,6 +76,9 @@ def installed(wheel, tmp_path_factory):
     # after its own; without the .pth files there, one of which names this source
     others = [p for p in sys.path if p.endswith(("site-packages", "dist-packages"))]
     (ours / "others.pth").write_text("\n".join(others) + "\n")
+    # that of setuptools gives TFP `distutils`, which Python has lost with 3.12
+    for hook in Path(others[0]).glob("distutils-precedence.pth"):
+        shutil.copy(hook, ours / "others_then_distutils.pth")
     return folder / "bin"
 
 

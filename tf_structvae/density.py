@@ -220,7 +220,10 @@ class LowRankDensity(keras.Model):
         if self.natural:
             gradients = self._natural(gradients, pretraining)
         pairs = [(g, v) for g, v in zip(gradients, variables, strict=True) if v.trainable]
-        self.optimizer.apply_gradients(pairs)
+        # `_natural` computes with the variables that are written here; without this, some steps
+        # in an optimised graph used a variance that was already the next one
+        with tf.control_dependencies(gradients):
+            self.optimizer.apply_gradients(pairs)
         for c in self.constraints:
             c.update(means["entropy"], active)
         self.steps.assign(step + 1)
