@@ -23,7 +23,8 @@ pytestmark = pytest.mark.long
 
 ROOT = Path(__file__).parents[1]
 SECONDS = 2.0
-HALF = re.compile(r"^\.|\.tmp$|^partial|incomplete|\.part$")
+# .config is where TFDS keeps the name of the default config
+HALF = re.compile(r"^\.(?!config$)|\.tmp$|^partial|incomplete|\.part$")
 
 
 class Program:
@@ -278,7 +279,7 @@ LATER = {
         "step 3:",
     ),
     "compare": (["compare", "--workdir={run}", "--workdir={run}", "--output={out}"], 0),
-    "evaluate": (["evaluate", "--workdir={run}", "--output={out}"], "run: "),
+    "evaluate": (["evaluate", "--workdir={run}", "--output={out}"], "random_cnn:"),
     "figures": (["figures", "--workdir={run}", "--output={out}"], "figures:"),
     "figures, once some are there": (["figures", "--workdir={run}", "--output={out}"], r"[2-9]/\d+"),
     "fit_distribution": (["fit_distribution", "{smoke}", "--steps=100000", "--batch_size=50", "--output={out}"], "training:"),
