@@ -34,8 +34,14 @@ def edit(tmp_path, monkeypatch, capfd):
         def leave(status):
             raise Ended(status)
 
+        def load(*given):
+            assert kept == [1]  # before models are loaded, which are garbage some day
+            return ("local", *given)
+
+        kept = []
         monkeypatch.setattr(server, "run", serve)
-        monkeypatch.setattr(editor, "create_app", lambda *given: ("local", *given))
+        monkeypatch.setattr(server, "keep_imports", lambda: kept.append(1))
+        monkeypatch.setattr(editor, "create_app", load)
         monkeypatch.setattr(editor, "create_remote_app", lambda *given: ("remote", *given))
         monkeypatch.setattr(remote, "Remote", lambda *given: given)
         monkeypatch.setattr(webbrowser, "open", lambda url: asked.update(opened=url))

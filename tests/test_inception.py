@@ -212,25 +212,38 @@ class TorchNetwork:
         return self.e("Mixed_7c", x, last).mean((2, 3)).numpy()
 
 
+def assert_features_of(network, torch, x, got):
+    """Of 8-bit images; pools as torchvision's network has them would be seen."""
+    eight_bits = np.round(255 * np.clip(x, 0, 1)) / np.float32(255)
+    expected = network(eight_bits)
+    assert expected.shape == (len(x), 128)
+    off = np.abs(got - expected).max()
+    assert off < 1e-4 * np.abs(expected).max()
+    for options in ({"count_padding": True}, {"last_pool": "average"}):
+        other = TorchNetwork(torch, **options)
+        other.state = network.state
+        assert np.abs(got - other(eight_bits)).max() > 20 * off
+    return off
+
+
+def drawn(torch, x):
+    """A network with its weights, whose shapes alone depend on the images."""
+    network = TorchNetwork(torch)
+    network(x)
+    return network
+
+
 def test_pytorch_features_are_those_of_pytorchs_operations(tmp_path):
     torch = pytest.importorskip("torch")
     x = images(2, 40, 32)
-    eight_bits = np.round(255 * np.clip(x, 0, 1)) / np.float32(255)
-    network = TorchNetwork(torch)
-    expected = network(eight_bits)
-    assert expected.shape == (2, 128)
+    network = drawn(torch, x)
     others = {"num_batches_tracked": torch.tensor(0), "fc.weight": torch.zeros([1008, 2048])}
     torch.save({**network.state, **others}, tmp_path / "weights.pth")
     extractor = inception.extractor(tmp_path / "weights.pth")
     assert extractor.name == "inception_2015_pytorch"
     got = extractor(x)
-    off = np.abs(got - expected).max()
-    assert off < 1e-4 * np.abs(expected).max()
-    # what the test is to tell apart: the pools of torchvision's network, and the unrounded image
-    for options in ({"count_padding": True}, {"last_pool": "average"}):
-        other = TorchNetwork(torch, **options)
-        other.state = network.state
-        assert np.abs(got - other(eight_bits)).max() > 20 * off
+    off = assert_features_of(network, torch, x, got)
+    # the unrounded image
     assert np.abs(got - network(np.clip(x, 0, 1))).max() > 5 * off
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy_torch
 import pytest
 import tensorflow as tf
-from test_inception import TorchNetwork, images
+from test_inception import assert_features_of, drawn, images
 
 from tf_structvae.evaluation import inception, inception_network
 
@@ -31,10 +31,7 @@ def saved(monkeypatch):
 
 def test_features_are_those_of_the_wiring_in_numpy(saved, tmp_path):
     x = images(2, 40, 32)
-    eight_bits = np.round(255 * np.clip(x, 0, 1)) / np.float32(255)
-    network = TorchNetwork(numpy_torch)
-    expected = network(eight_bits)
-    assert expected.shape == (2, 128)
+    network = drawn(numpy_torch, x)
     saved({**network.state, "fc.weight": numpy_torch.tensor(np.zeros([1008, 2048]))})
     (tmp_path / "weights.pth").write_bytes(b"of the version")
     tf.config.run_functions_eagerly(True)
@@ -44,13 +41,7 @@ def test_features_are_those_of_the_wiring_in_numpy(saved, tmp_path):
     finally:
         tf.config.run_functions_eagerly(False)
     assert extractor.name == "inception_2015_pytorch"
-    off = np.abs(got - expected).max()
-    assert off < 1e-4 * np.abs(expected).max()
-    # what the test is to tell apart: the pools of torchvision's network
-    for options in ({"count_padding": True}, {"last_pool": "average"}):
-        other = TorchNetwork(numpy_torch, **options)
-        other.state = network.state
-        assert np.abs(got - other(eight_bits)).max() > 20 * off
+    assert_features_of(network, numpy_torch, x, got)
 
 
 def test_other_files_are_refused(saved, tmp_path, monkeypatch):

@@ -69,9 +69,10 @@ def main() -> None:
     targets.check(_KL_TARGET.value, None, source.image_shape, epsilon)
     own = {k.name: k.target for k in build_constraints(config, source.image_shape)}
 
+    found: Iterable[np.ndarray]
     if data.label:
         source.info.class_names(data.label)
-        found = iter([within_classes(source, _IMAGES.value, data.flip, data.label)])
+        found = [within_classes(source, _IMAGES.value, data.flip, data.label)]
         print(f"variances are those within the classes of {data.label}, which the model is told")
     else:
         found = first_images(source, _IMAGES.value, data.flip)
