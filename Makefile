@@ -74,7 +74,7 @@ public-api: $(VENV)/.installed-test
 # The lowest releases that setup.py allows, resolved for Python 3.10. Asks the package index.
 constraints-oldest: $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/python -m uv pip compile --quiet --resolution=lowest-direct --python-version=3.10 \
+	$(BIN)/python -m uv pip compile --quiet --upgrade --resolution=lowest-direct --python-version=3.10 \
 	  --no-annotate --no-header --extra=test setup.py --output-file=tests/constraints-oldest.txt
 
 # Executes docs/notebooks in place, pictures and all: about ten minutes.

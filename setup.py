@@ -66,7 +66,9 @@ setup(
         "tf-keras>=2.18,<2.22",  # tensorflow-probability imports it
         "keras>=3.6,<4",
         "tensorflow-datasets>=4.9.6,<5",
-        "importlib-resources>=5",  # tensorflow-datasets imports it
+        "importlib-resources>=5.9",  # tensorflow-datasets imports it
+        # and this; for TensorFlow 2.18 the newest are built with too new a protobuf
+        "tensorflow-metadata>=1.17.3,<2",
         "numpy>=1.26,<3",
         "absl-py>=2,<3",
         "filelock>=3.12,<4",
