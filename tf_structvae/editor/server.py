@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Collection
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -82,6 +83,13 @@ def create_remote_app(
     return app
 
 
+class _Page(StaticFiles):
+    """Static files. No name of one holds NUL, to which old releases of Starlette answer 500."""
+
+    def lookup_path(self, path: str) -> tuple[str, os.stat_result | None]:
+        return ("", None) if "\0" in path else super().lookup_path(path)
+
+
 def _add(app: FastAPI, model: Local | Remote, limits: Limits) -> None:
     async def information(request: Request) -> Response:
         async def answer(_: Body) -> Response:
@@ -109,7 +117,7 @@ def _add(app: FastAPI, model: Local | Remote, limits: Limits) -> None:
 
     app.add_api_route("/editor/model", information)
     app.add_api_route("/editor/predict/{signature}", predict, methods=["POST"])
-    app.mount("/", StaticFiles(directory=STATIC, html=True))
+    app.mount("/", _Page(directory=STATIC, html=True))
     app.add_middleware(Guard)
 
 
