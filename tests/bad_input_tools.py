@@ -216,6 +216,27 @@ case("run: no JSON", lambda folder: Experiment.load(broken(folder, "{")), V, r"c
 case("run: field of another kind", lambda folder: Experiment.load(broken(folder, '{"seed": "x"}')), V, r"config\.json .*seed|config\.json .*str")
 case("run: which checkpoint", lambda folder: Experiment.load(broken(folder, config_lib.default().to_json()), "worst"), V, r"checkpoint must be 'last' or 'best', got 'worst'")
 case("run: of a newer kind", lambda folder: Experiment.load(broken(folder, json.dumps({"seed": -1}))), V, r"config\.seed = -1: must be")
+for name, text, pattern in (
+    ("unknown field", '{"model": {"rnak": 5}}', r"config\.json is no config of this version:\nconfig\.model\.rnak: no such field; is rank meant\?"),
+    ("no group", '{"model": 3}', r"config\.json is no config of this version"),
+    ("no dict", "[1, 2]", r"config\.json is no config of this version"),
+):
+    case(f"run: {name}", lambda folder, t=text: Experiment.load(broken(folder, t)), V, pattern)
+    case(f"resume: {name}", lambda folder, t=text: workdir_lib.check(broken(folder, t), config_lib.default(), resume=True), V, pattern)
+case("resume: no JSON", lambda folder: workdir_lib.check(broken(folder, "{"), config_lib.default(), resume=True), V, r"config\.json is not JSON")
+case("evaluate: no JSON", lambda folder: labels.check_runs([broken(folder, "{")], "last"), V, r"config\.json is not JSON")
+
+
+def changed(change):
+    c = config_lib.default()
+    change(c)
+    config_lib.validate(c)
+
+
+case("config: misspelt field", lambda: changed(lambda c: c.model.update(rnak=5)), V, r"config\.model\.rnak: no such field; is rank meant\?")
+case("config: unlike any field", lambda: changed(lambda c: c.update(zzz=5)), V, r"config\.zzz: no such field$")
+case("config: field taken away", lambda: changed(lambda c: delattr(c.train, "steps")), V, r"config\.train\.steps: missing")
+case("config: no group", lambda: changed(lambda c: setattr(c, "model", None)), V, r"config\.model = None: must be a ConfigDict")
 case("workdir: a file", lambda folder: workdir_lib.check(_touch(folder / "x"), config_lib.default()), (OSError, ValueError), r"workdir .*/x ")
 
 for path, value, allowed in (

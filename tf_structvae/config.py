@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from ml_collections import ConfigDict, config_dict
 
+from tf_structvae import config_fields
 from tf_structvae.datasets import Spec
 
 LIKELIHOODS = ("low_rank", "independent", "stock_low_rank")
@@ -190,7 +191,9 @@ def validate(config: ConfigDict) -> None:
     Args:
       config: of an experiment.
     """
-    wrong: list[str] = []
+    wrong = config_fields.differences(config, default())
+    if wrong:
+        raise ValueError("\n".join(["this experiment cannot be run:", *wrong]))
 
     def check(path: str, allowed: str, test: Callable) -> None:
         value = config

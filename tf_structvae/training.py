@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from pathlib import Path
 
 import keras
@@ -70,18 +69,9 @@ class Experiment:
           FileNotFoundError: no run there.
           ValueError: its config cannot be used, or `checkpoint` is neither.
         """
-        saved = Path(directory) / "config.json"
-        if not saved.exists():
-            raise FileNotFoundError(f"workdir {directory} holds no run: {saved} does not exist.")
+        config = workdir.read_config(directory)
         if checkpoint not in ("last", "best"):
             raise ValueError(f"checkpoint must be 'last' or 'best', got {checkpoint!r}.")
-        config = config_lib.default()
-        try:
-            config.update(json.loads(saved.read_text()))  # a run may be older than some fields
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{saved} is not JSON: {error}.") from error
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"{saved} is no config of this version: {error}") from error
         experiment = cls(config, directory)
         if experiment.checkpoints.restore(checkpoint) is None:
             raise FileNotFoundError(f"workdir {directory} holds no {checkpoint} checkpoint.")

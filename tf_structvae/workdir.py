@@ -9,6 +9,7 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from tf_structvae import config as config_lib
+from tf_structvae import config_fields
 from tf_structvae.files import write_whole
 
 
@@ -35,9 +36,7 @@ def check(
             "--workdir."
         )
     if saved.exists() and resume and not allow_changes:
-        before = config_lib.default()
-        before.update(json.loads(saved.read_text()))  # a run may be older than some fields
-        changes = differences(_as_json(before), _as_json(config))
+        changes = differences(_as_json(read_config(workdir)), _as_json(config))
         if changes:
             lines = [f"  {k}: {a!r} -> {b!r}" for k, a, b in changes]
             advice = "give --allow_changes to go on all the same."
@@ -49,6 +48,32 @@ def check(
             f.write(b"\0" * 4096)
     except OSError as error:
         raise OSError(f"workdir {workdir} cannot be written: {error}") from error
+
+
+def read_config(workdir: str | Path) -> ConfigDict:
+    """The config of a run. A run may be older than some fields: those have their defaults.
+
+    Args:
+      workdir: where the run is kept.
+
+    Raises:
+      FileNotFoundError: no run there.
+      ValueError: its config is damaged, or holds what this version does not know.
+    """
+    saved = Path(workdir) / "config.json"
+    if not saved.exists():
+        raise FileNotFoundError(f"workdir {workdir} holds no run: {saved} does not exist.")
+    config = config_lib.default()
+    try:
+        config.update(json.loads(saved.read_text()))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{saved} is not JSON: {error}.") from error
+    except (AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"{saved} is no config of this version: {error}.") from error
+    wrong = config_fields.differences(config, config_lib.default())
+    if wrong:
+        raise ValueError("\n".join([f"{saved} is no config of this version:", *wrong]))
+    return config
 
 
 def write_config(workdir: Path, config: ConfigDict) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tf_structvae import workdir
 from tf_structvae.evaluation.reference import fingerprint
 
 
@@ -24,8 +24,7 @@ def check_runs(workdirs: Sequence[str | Path], checkpoint: str) -> dict[str, Pat
     if twice:
         raise ValueError(f"workdir {', '.join(sorted(twice))} is given more than once.")
     for path in paths:
-        if not (path / "config.json").exists():
-            raise FileNotFoundError(f"workdir {path} holds no run: there is no config.json.")
+        workdir.read_config(path)
         folder = path / "checkpoints" / ("best" if checkpoint == "best" else "")
         if not list(folder.glob("ckpt-*.index")):
             raise FileNotFoundError(f"workdir {path} holds no {checkpoint} checkpoint.")
@@ -59,7 +58,7 @@ def recipes(runs: Mapping[str, Path]) -> dict[str, str]:
 
 
 def _config(path: Path) -> dict[str, Any]:
-    return json.loads((path / "config.json").read_text())
+    return workdir.read_config(path).to_dict()
 
 
 def _kind(config: Mapping[str, Any]) -> str:
