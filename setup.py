@@ -64,7 +64,7 @@ setup(
         "tensorflow>=2.18,<2.22",
         "tensorflow-probability>=0.25,<0.26",
         "tf-keras>=2.18,<2.22",  # tensorflow-probability imports it
-        "keras>=3.6,<4",
+        "keras>=3.10,<4",  # before, MirroredStrategy scaled the losses of `fit` by the replicas
         "tensorflow-datasets>=4.9.6,<5",
         "importlib-resources>=5.9",  # tensorflow-datasets imports it
         # and this; for TensorFlow 2.18 the newest are built with too new a protobuf

@@ -14,17 +14,29 @@ import pkgutil
 import re
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import GenericAlias, ModuleType
 from typing import Any
 
 FILE = Path(__file__).with_name("public_api.txt")
 _EMPTY = inspect.Parameter.empty
 
 
+def _initializer(kind: type) -> Any:
+    """The `__init__` that counts: Python 3.10 would take Keras's `__new__` before one inherited."""
+    for base in kind.__mro__:
+        if inspect.isfunction(vars(base).get("__init__")):
+            return vars(base)["__init__"]
+        if "__new__" in vars(base):
+            break
+    return None
+
+
 def signature(function: Any) -> str:
     """Parameters and defaults, without annotations: they are the same on every Python."""
-    found = inspect.signature(function)
-    bare = [p.replace(annotation=_EMPTY) for p in found.parameters.values()]
+    initializer = _initializer(function) if inspect.isclass(function) else None
+    found = inspect.signature(initializer or function)
+    kept = list(found.parameters.values())[1 if initializer else 0 :]
+    bare = [p.replace(annotation=_EMPTY) for p in kept]
     text = str(found.replace(parameters=bare, return_annotation=inspect.Signature.empty))
     return re.sub(r" at 0x[0-9a-f]+", "", text)  # of a function that is a default
 
@@ -45,7 +57,7 @@ def _members(name: str, kind: type) -> list[str]:
 
 
 def _described(name: str, value: Any) -> list[str]:
-    if inspect.isclass(value):
+    if inspect.isclass(value) and not isinstance(value, GenericAlias):  # one in Python 3.10
         plain = issubclass(value, (enum.Enum, BaseException))
         return [name + ("" if plain else signature(value)), *_members(name, value)]
     return [name + signature(value) if inspect.isfunction(value) else name]

@@ -35,11 +35,11 @@ class Subclassed(keras.Model):
         return cls(keras.saving.deserialize_keras_object(config.pop("head")), **config)
 
 
-def new_head(kind, rank=2):
+def new_head(kind, rank=2, name=None):
     if kind == "independent":
-        return sv.layers.IndependentNormalHead(CHANNELS, epsilon=0.5, noise="per_pixel")
+        return sv.layers.IndependentNormalHead(CHANNELS, epsilon=0.5, noise="per_pixel", name=name)
     return sv.layers.LowRankNormalHead(
-        CHANNELS, rank=rank, epsilon=0.5, noise="learned", factor_initial=0.3
+        CHANNELS, rank=rank, epsilon=0.5, noise="learned", factor_initial=0.3, name=name
     )
 
 
@@ -180,7 +180,7 @@ def test_one_of_two_outputs():
     inputs = keras.Input(SHAPES[4])
     pooled = keras.layers.GlobalAveragePooling2D()(inputs)
     outputs = {
-        "image": new_head("low_rank")(inputs),
+        "image": new_head("low_rank", name="image")(inputs),
         "label": keras.layers.Dense(1, name="label")(pooled),
     }
     model = keras.Model(inputs, outputs)

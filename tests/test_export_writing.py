@@ -34,6 +34,8 @@ def write(path):
         os.close(file)
 
 setattr(os, name, killing)
+if name == "mkdir" and hasattr(pathlib, "_NormalAccessor"):  # that of paths in Python 3.10
+    pathlib._NormalAccessor.mkdir = staticmethod(killing)
 writing["write_version"](folder, 1, write)
 """
 FILES = ["a", "c", "variables", "variables/b"]

@@ -27,6 +27,14 @@ def tiny():
     )
 
 
+@pytest.fixture(scope="module")
+def program():
+    """Bytes of the program in next to no training: those of TensorFlow 2.18 and 2.21 differ."""
+    measured = preflight.measure(tiny(), (8, 8, 3), steps=1).step
+    assert measured == pytest.approx(preflight.predict(tiny(), (8, 8, 3)).program, rel=0.3)
+    return measured
+
+
 @pytest.mark.parametrize(
     ("shape", "changes"),
     [
@@ -43,7 +51,7 @@ def tiny():
         ),
     ],
 )
-def test_prediction_is_near_the_measurement(shape, changes):
+def test_prediction_is_near_the_measurement(shape, changes, program):
     """Within 30%, of the whole and of what the images alone take."""
     c = small(**changes)
     predicted = preflight.predict(c, shape)
@@ -52,7 +60,7 @@ def test_prediction_is_near_the_measurement(shape, changes):
     assert measured.failure == ""
     assert measured.images_per_second == pytest.approx(c.train.batch_size / measured.seconds)
     assert measured.total == pytest.approx(predicted.total, rel=0.3)
-    fixed = predicted.program + predicted.state
+    fixed = program + predicted.state
     assert predicted.activations > 0.4 * fixed  # else the next line says nothing
     assert measured.step - fixed == pytest.approx(predicted.activations, rel=0.3)
 
