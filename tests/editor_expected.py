@@ -31,7 +31,7 @@ def normal(reader, noise=None):
 
 def plain(reader):
     """p(x | z) of the page's document."""
-    return normal(reader, np.zeros(reader.model.rank))
+    return reader.model.distribution([reader.document["latents"]])
 
 
 def painted(reader, first=None):

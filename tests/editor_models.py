@@ -34,13 +34,16 @@ def _waves(shape, count, seed):
 
 
 class Small(tf.Module):
-    """p(x | z) = N(0.5 + A tanh(z), P P^T + eps I), P = B scaled by 1 + 0.2 tanh(z_0)."""
+    """p(x | z) = N(0.5 + A tanh(z), P P^T + eps I), P = B scaled by 1 + 0.2 tanh(z_0).
+
+    Of rank 0, a standard VAE's, P is one column of zeros, and nothing outside is told of it.
+    """
 
     def __init__(self, shape, rank=RANK):
         super().__init__()
         self.shape, self.rank, self.size = shape, rank, int(np.prod(shape))
         self.means = tf.constant(0.1 * _waves(shape, LATENT, 0))
-        self.factor = tf.constant(0.1 * _waves(shape, max(rank, 1), 1).T[:, :rank])
+        self.factor = tf.constant((0.1 if rank else 0.0) * _waves(shape, max(rank, 1), 1).T)
 
     def distribution(self, latents):
         """Of latents [B, L]."""
@@ -61,7 +64,8 @@ class Small(tf.Module):
         )
         z, noise = drawn[:, :LATENT], drawn[:, LATENT:]
         p = self.distribution(z)
-        images = tf.clip_by_value(self._images(p.sample_from_noise(noise)), 0.0, 1.0)
+        drawn = p.sample_from_noise(noise) if self.rank else p.mean()
+        images = tf.clip_by_value(self._images(drawn), 0.0, 1.0)
         return {
             "images": images,
             "means": self._images(p.mean()),
@@ -84,7 +88,7 @@ class Small(tf.Module):
         return {
             "latents": z,
             "latent_stddevs": tf.ones_like(z),
-            "factor_noise": self.distribution(z).noise_posterior(0.5 + x)[0],
+            "factor_noise": self.distribution(z).noise_posterior(0.5 + x)[0][:, : self.rank],
         }
 
 

@@ -61,6 +61,9 @@ def test_import_is_quiet_and_does_not_load_tensorflow():
 
 def test_module_runs_any_program():
     assert "slerp" in run("-m", "tf_structvae", "figures", "--figure=list").stdout
+    helped = run("-m", "tf_structvae", "train", "--help").stdout
+    assert "\nUSAGE: python -m tf_structvae train [flags]\n" in helped
+    assert "--workdir: Where the run is kept" in helped
     refused = run("-m", "tf_structvae", "paint")
     assert refused.returncode == 1
     assert "must be one of benchmark, compare, " in refused.stderr

@@ -14,8 +14,9 @@ def main() -> None:
     if len(sys.argv) < 2 or sys.argv[1] not in names:
         given = sys.argv[1] if len(sys.argv) > 1 else "nothing"
         sys.exit(f"error: the first word must be one of {', '.join(names)}; got {given}.")
-    sys.argv[:] = sys.argv[1:]
-    importlib.import_module(f"tf_structvae.programs.{sys.argv[0]}").run()
+    name = sys.argv[1]
+    sys.argv[:] = [f"python -m tf_structvae {name}", *sys.argv[2:]]  # as --help names it
+    importlib.import_module(f"tf_structvae.programs.{name}").run()
 
 
 if __name__ == "__main__":

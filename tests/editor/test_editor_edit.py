@@ -6,9 +6,7 @@ import pytest
 from editor_expected import GREY_LEVEL, assert_shows, painted, picture, plain
 
 
-@pytest.mark.parametrize(
-    "kind", ["waves", "grey", pytest.param("standard", marks=pytest.mark.long)]
-)
+@pytest.mark.parametrize("kind", ["waves", "grey", "standard"])
 def test_stroke_moves_the_rest_as_condition_says(visit, kind):
     reader = visit(kind)
     reader.tab("Picture")

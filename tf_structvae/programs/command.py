@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 from tf_structvae.interrupt import Interrupt, end
 
@@ -63,6 +64,17 @@ def _find_configs(argv: list[str]) -> list[str]:
     return found
 
 
+def _describe(module: ModuleType, words: bool) -> None:
+    """Lets --help, which tells of the module that Python was started with, tell of this one."""
+    from absl import flags
+
+    usage = f"USAGE: {sys.argv[0]} [flags]{' -- WORDS' if words else ''}"
+    text = f"{(module.__doc__ or '').strip()}\n\n{usage}\n"
+    sys.modules["__main__"].__doc__ = text.replace("%", "%%")  # absl formats it
+    for flag in flags.FLAGS.get_key_flags_for_module(module):
+        flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
+
+
 def run(main: Callable[..., None], words: bool = False) -> None:
     """Runs an absl program; a user's errors end it by `fail`, Ctrl-C with status 130.
 
@@ -99,6 +111,7 @@ def run(main: Callable[..., None], words: bool = False) -> None:
                 end()
             raise
 
+    _describe(sys.modules[main.__module__], words)
     sys.argv[:] = _find_configs(config_first(sys.argv))  # ml_collections reads it on its own
     try:
         with interrupt.watched():
