@@ -92,6 +92,20 @@ def test_broken_server_is_told_in_words(answer, status, message):
         assert client.get("/").status_code == 200
 
 
+def test_answer_that_does_not_end_is_told(monkeypatch):
+    async def endless():
+        for _ in range(1000):
+            yield b" " * 1000
+        pytest.fail("the whole answer was read")
+
+    monkeypatch.setattr("tf_structvae.editor.remote.LARGEST_ANSWER", 10_000)
+    remote = _broken(lambda _: httpx.Response(200, content=endless()))
+    with TestClient(create_remote_app(remote), base_url=ORIGIN) as client:
+        response = client.get("/editor/model")
+        assert response.status_code == 502
+        assert "answers with too many bytes" in response.json()["error"]
+
+
 @pytest.mark.parametrize(
     "url", ["", "localhost:8501", "http://host/v1/models/", "ftp://h/v1/models/m",
             "http://h/v1/models/a/b", "http://user@h/v1/models/m", "http://h/v1/models/m?x"]

@@ -222,3 +222,12 @@ def test_model_without_a_needed_signature_is_told(tmp_path):
         response = client.get("/editor/model")
         assert response.status_code == 409
         assert "no signature 'decode'" in response.json()["error"]
+
+
+@pytest.mark.parametrize("channels", [2, 4])
+def test_model_of_other_channels_is_told(tmp_path, channels):
+    editor_models.save(tmp_path / "m", shape=(8, 8, channels))
+    with TestClient(create_app("m", tmp_path / "m"), base_url=ORIGIN) as client:
+        response = client.get("/editor/model")
+        assert response.status_code == 409
+        assert f"makes arrays of shape [8, 8, {channels}]" in response.json()["error"]
