@@ -3,13 +3,14 @@
 import os
 import sys
 import webbrowser
+from pathlib import Path
 
 import pytest
 from program_flags import program
 
 from tf_structvae.editor import remote
 from tf_structvae.editor import server as editor
-from tf_structvae.serving import hosts, server
+from tf_structvae.serving import directory, hosts, server
 
 
 class Ended(Exception):
@@ -109,3 +110,22 @@ def test_what_is_not_installed_is_told(name, missing, tmp_path, monkeypatch, cap
     extra = {"edit": "the editor needs the extra [editor]", "serve": "the server needs the extra"}
     assert extra[name] in told
     assert "Traceback" not in told
+
+
+def test_which_model_is_shown_if_none_is_named(tmp_path):
+    def add(*names):
+        for name in names:
+            (tmp_path / name / "1").mkdir(parents=True)
+            (tmp_path / name / "1/saved_model.pb").touch()
+
+    (tmp_path / "empty/1").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"must be given: .* holds no exported model"):
+        directory.choose(None, tmp_path)
+    add("faces")
+    assert directory.choose(None, tmp_path) == tmp_path / "faces"
+    add("brains")
+    with pytest.raises(ValueError, match=r"must be given: .* holds brains, faces"):
+        directory.choose(None, tmp_path)
+    add("demo")
+    assert directory.choose(None, tmp_path) == tmp_path / "demo"
+    assert directory.choose("faces", tmp_path) == Path("faces")

@@ -8,7 +8,7 @@ import threading
 import pytest
 from fastapi.testclient import TestClient
 from serving_models import SMALL, eventually, save
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from tf_structvae.serving.app import METRICS_PATH, create_app
 from tf_structvae.serving.body import Body
@@ -249,6 +249,21 @@ def test_a_body_must_come_in_time():
     assert asyncio.run(read([b"12345"], short)) == (408, 2)
     # 3 parts fill it; 8 times as much is read and dropped before the client is told
     assert asyncio.run(read([b"12345"] * 100, Limits(request_bytes=10))) == (413, 3 + 16)
+
+
+def test_a_body_of_a_client_that_left_is_not_taken_for_the_whole():
+    part = {"type": "http.request", "body": b"123", "more_body": True}
+    told = [part, {"type": "http.disconnect"}]
+
+    async def read():
+        async def receive():
+            return told.pop(0)
+
+        request = Request({"type": "http", "headers": [], "method": "POST"}, receive)
+        return await Body(request, Limits(), asyncio.get_running_loop().time() + 10).read()
+
+    with pytest.raises(ClientDisconnect):
+        asyncio.run(read())
 
 
 @pytest.fixture

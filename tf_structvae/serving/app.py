@@ -46,8 +46,6 @@ def create_app(
       ValueError: no model, one of which no version can be loaded, or a `poll_seconds` that is
         not positive.
     """
-    if not models:
-        raise ValueError("models must name at least one, got none.")
     if not poll_seconds > 0:
         raise ValueError(f"poll_seconds must be positive, got {poll_seconds}.")
     server = _Server(models, limits or Limits())
