@@ -64,8 +64,8 @@ class Small(tf.Module):
         )
         z, noise = drawn[:, :LATENT], drawn[:, LATENT:]
         p = self.distribution(z)
-        drawn = p.sample_from_noise(noise) if self.rank else p.mean()
-        images = tf.clip_by_value(self._images(drawn), 0.0, 1.0)
+        pixels = p.sample_from_noise(noise) if self.rank else p.mean()
+        images = tf.clip_by_value(self._images(pixels), 0.0, 1.0)
         return {
             "images": images,
             "means": self._images(p.mean()),

@@ -59,11 +59,13 @@ def test_import_is_quiet_and_does_not_load_tensorflow():
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
-def test_module_runs_any_program():
+def test_module_runs_any_program_and_help_names_it():
     assert "slerp" in run("-m", "tf_structvae", "figures", "--figure=list").stdout
     helped = run("-m", "tf_structvae", "train", "--help").stdout
     assert "\nUSAGE: python -m tf_structvae train [flags]\n" in helped
     assert "--workdir: Where the run is kept" in helped
+    helped = run("bin/local_workers", "--help").stdout
+    assert "\nUSAGE: bin/local_workers [flags] -- COMMAND\n" in helped
     refused = run("-m", "tf_structvae", "paint")
     assert refused.returncode == 1
     assert "must be one of benchmark, compare, " in refused.stderr

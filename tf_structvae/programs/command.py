@@ -64,23 +64,23 @@ def _find_configs(argv: list[str]) -> list[str]:
     return found
 
 
-def _describe(module: ModuleType, words: bool) -> None:
+def _describe(module: ModuleType, words: str) -> None:
     """Lets --help, which tells of the module that Python was started with, tell of this one."""
     from absl import flags
 
-    usage = f"USAGE: {sys.argv[0]} [flags]{' -- WORDS' if words else ''}"
+    usage = f"USAGE: {sys.argv[0]} [flags]{words and f' -- {words}'}"
     text = f"{(module.__doc__ or '').strip()}\n\n{usage}\n"
     sys.modules["__main__"].__doc__ = text.replace("%", "%%")  # absl formats it
     for flag in flags.FLAGS.get_key_flags_for_module(module):
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
 
 
-def run(main: Callable[..., None], words: bool = False) -> None:
+def run(main: Callable[..., None], words: str = "") -> None:
     """Runs an absl program; a user's errors end it by `fail`, Ctrl-C with status 130.
 
     Args:
       main: takes the words that are no flags, if there may be any, and else nothing.
-      words: whether there may be any.
+      words: what they are, for --help; if empty, there may be none.
     """
     interrupt = Interrupt()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

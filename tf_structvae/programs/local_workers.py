@@ -100,4 +100,4 @@ def main(words: list[str]) -> None:
 
 
 def run() -> None:
-    command.run(main, words=True)
+    command.run(main, words="COMMAND")
