@@ -19,6 +19,9 @@ def get_config():
     c.model.encoder.stages = ((4, 2), (8, 2))
     c.model.decoder.stages = ((4, 2), (8, 2))
     c.model.decoder.hidden = 8
+    # below what a new model has: the constraint binds from the first step
+    c.objective.kl_target, c.objective.kl_start = 0.05, 0.02
+    c.objective.ramp_steps = 20
     c.objective.pretrain_steps = 2
     c.train.steps = 6
     c.train.epoch_steps = 3

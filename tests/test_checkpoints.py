@@ -2,23 +2,34 @@
 
 import signal
 
+import binding
 import forked
 import keras
 import numpy as np
 import pytest
-from test_training import smoke, weights
+import tensorflow as tf
+from test_training import smoke
 from test_vae import make
 
-from tf_structvae import workdir
+from tf_structvae import run_state, workdir
 from tf_structvae.checkpoints import Checkpoints
+from tf_structvae.layers import IndependentNormalHead
 from tf_structvae.training import Experiment
 
 
-def compiled():
-    model = make()
+def compiled(**options):
+    model = make(constraints=binding.constraints(-20.0), **options)
     model.compile(keras.optimizers.Adam(0.01))
     model.optimizer.build(model.trainable_variables)
     return model
+
+
+def set_all(model, seed):
+    """Gives each variable numbers of its own, and returns them by path."""
+    rng = np.random.default_rng(seed)
+    for v in run_state.variables(model):
+        v.assign(np.ceil(100 * rng.uniform(size=v.shape)))
+    return {v.path: v.numpy() for v in run_state.variables(model)}
 
 
 def bias(model):
@@ -65,6 +76,99 @@ def test_best_at_an_earlier_step_replaces_a_later_one(tmp_path):
     bias(model).assign([0, 0])
     assert checkpoints.restore("best") == 4
     np.testing.assert_array_equal(bias(model), [4, 4])
+
+
+def test_every_variable_is_in_the_state(tmp_path):
+    """Weights, multipliers, counters of moving targets, the closed-form scale, Adam's moments."""
+    model = compiled()
+    written = set_all(model, seed=1)
+    for name in ("kl/multiplier", "kl/updates", "entropy/multiplier", "structured_vae/steps"):
+        assert name in written
+    assert any("mixing" in path for path in written)
+    assert any("velocity" in path for path in written)
+    checkpoints = Checkpoints(tmp_path, model, keep=3)
+    checkpoints.save(1, value=1.0)
+    for which in ("last", "best"):
+        set_all(model, seed=2)
+        assert checkpoints.restore(which) == 1
+        for v in run_state.variables(model):
+            np.testing.assert_array_equal(v, written[v.path], err_msg=v.path)
+
+
+def write_as_before(directory, model, step):
+    """As versions that left out the state of constraints."""
+    tf.train.Checkpoint(model=model, optimizer=model.optimizer).write(f"{directory}/ckpt-{step}")
+
+
+def test_state_without_multipliers(tmp_path):
+    """It is refused, but where constraints may start anew; whatever it holds is then restored."""
+    model = compiled()
+    written = set_all(model, seed=1)
+    write_as_before(tmp_path, model, 4)
+    before = set_all(model, seed=2)
+    checkpoints, told = Checkpoints(tmp_path, model, keep=3), []
+    with pytest.raises(ValueError, match="ckpt-4 holds no value for kl/updates, kl/mult"):
+        checkpoints.restore(tell=told.append)
+    assert {v.path: v.numpy().tolist() for v in run_state.variables(model)} == {
+        path: value.tolist() for path, value in before.items()
+    }
+    assert checkpoints.restore(tell=told.append, allow_missing=True) == 4
+    (line,) = told
+    assert "kl/multiplier, entropy/multiplier: training from here starts them anew" in line
+    for v in run_state.variables(model):
+        of_constraint = v.path.startswith(("kl/", "entropy/"))
+        expected = before if of_constraint else written
+        np.testing.assert_array_equal(v, expected[v.path], err_msg=v.path)
+
+
+def test_state_without_weights_is_always_refused(tmp_path):
+    """A state of the standard VAE is none of the structured one."""
+    standard = make(IndependentNormalHead(2, epsilon=0.05, noise="learned"))
+    standard.compile(keras.optimizers.Adam(0.01))
+    standard.optimizer.build(standard.trainable_variables)
+    Checkpoints(tmp_path, standard, keep=3).save(1)
+    with pytest.raises(ValueError, match=r"no value for .*mixing.*: it is of another model"):
+        Checkpoints(tmp_path, compiled(), keep=3).restore(allow_missing=True)
+
+
+def test_a_state_that_would_leave_something_out_is_not_saved(tmp_path, monkeypatch):
+    _, checkpoints = save_steps(tmp_path, [1])
+
+    def incomplete(model):
+        return tf.train.Checkpoint(model=model, optimizer=model.optimizer)
+
+    monkeypatch.setattr(run_state, "trackable", incomplete)
+    with pytest.raises(ValueError, match=r"step 2 would leave out kl/updates, kl/multiplier, ent"):
+        checkpoints.save(2)
+    assert checkpoints.steps() == [1]
+
+
+def test_variables_that_a_file_cannot_tell_apart(tmp_path):
+    model = compiled()
+    model.twins = [keras.layers.Dense(1, name="twin") for _ in range(2)]
+    for layer in model.twins:
+        layer.build((None, 1))
+    with pytest.raises(ValueError, match="variables of one path, twin/kernel, twin/bias: give"):
+        Checkpoints(tmp_path, model, keep=3).save(1)
+    assert not list(tmp_path.glob("**/*.index"))
+
+
+def test_older_run(data_dir, tmp_path, capsys):
+    """One of before multipliers were saved: it is evaluated, but not trained on without a word."""
+    c = smoke(data_dir, tmp_path, steps=3)
+    old = Experiment(c, tmp_path / "run")
+    old.start()
+    old.checkpoints.directory.mkdir()
+    old.model.steps.assign(3)
+    write_as_before(old.checkpoints.directory, old.model, 3)
+    assert Experiment.load(tmp_path / "run").step == 3
+    assert "holds no value for kl/updates" in capsys.readouterr().out
+    with pytest.raises(ValueError, match=r"kl/multiplier(.|\n)*--allow_changes"):
+        Experiment(c, tmp_path / "run").start(resume=True)
+    again = Experiment(c, tmp_path / "run")
+    again.start(resume=True, allow_changes=True)
+    assert again.step == 3
+    assert "training from here starts them anew" in capsys.readouterr().out
 
 
 def test_nothing_to_restore(tmp_path):
@@ -158,7 +262,7 @@ def test_directory_that_cannot_be_written(data_dir, tmp_path):
 KILLED = """
 import os, signal, sys
 sys.path.insert(0, "tests")
-import keras
+import binding, keras
 from pathlib import Path
 from test_training import smoke
 from tf_structvae.training import Experiment
@@ -168,7 +272,9 @@ class Kill(keras.callbacks.Callback):
         if int(self.model.steps) == 5:
             os.kill(os.getpid(), signal.SIGKILL)
 
-e = Experiment(smoke(sys.argv[1], Path(sys.argv[2]), steps=8), sys.argv[2] + "/parts")
+e = Experiment(
+    binding.config(smoke(sys.argv[1], Path(sys.argv[2]), steps=8)), sys.argv[2] + "/parts"
+)
 e.start()
 fit = e.model.fit
 e.model.fit = lambda *a, callbacks, **k: fit(*a, callbacks=[*callbacks, Kill()], **k)
@@ -180,15 +286,14 @@ def test_killed_run_resumes_bit_for_bit(data_dir, tmp_path):
     """SIGKILL in the middle of the second epoch of three."""
     done = forked.run("-c", KILLED, data_dir, tmp_path)
     assert done.returncode == -signal.SIGKILL
-    again = Experiment(smoke(data_dir, tmp_path, steps=8), tmp_path / "parts")
+    again = Experiment(binding.config(smoke(data_dir, tmp_path, steps=8)), tmp_path / "parts")
     again.start(resume=True)
     assert again.step == 3
     again.train()
-    whole = Experiment(smoke(data_dir, tmp_path, steps=8), tmp_path / "whole")
+    whole = Experiment(binding.config(smoke(data_dir, tmp_path, steps=8)), tmp_path / "whole")
     whole.start()
     whole.train()
-    for a, b in zip(weights(whole), weights(again), strict=True):
-        np.testing.assert_array_equal(a, b)
+    binding.assert_same_state(whole, again)
     assert (tmp_path / "whole/log.csv").read_text() == (tmp_path / "parts/log.csv").read_text()
     best = Experiment.load(tmp_path / "parts", "best")
     assert best.step == again.checkpoints.steps("best")[0]

@@ -10,6 +10,7 @@ import sys
 import time
 from pathlib import Path
 
+import binding
 import forked
 import numpy as np
 import pytest
@@ -23,10 +24,9 @@ SETUP = """
 import sys, json
 import tensorflow as tf
 sys.path.insert(0, "tests")
-import keras, numpy as np
+import binding, keras, numpy as np
 from test_vae import LATENT, SHAPE, images, make
 from tf_structvae import StructuredVAE, cluster, networks
-from tf_structvae.constraints import Constraint
 from tf_structvae.datasets.pipeline import part
 from tf_structvae.layers import LowRankNormalHead
 
@@ -41,8 +41,7 @@ def normalized(norm, **options):
 
 def run(strategy, batch, normalize=False):
     with strategy.scope():
-        constraint = Constraint("kl", 2.0, rate=0.5, damping=2.0)
-        options = {"constraints": [constraint], "samples": 2, "pretrain_steps": 2}
+        options = {"constraints": binding.constraints(-20.0), "samples": 2, "pretrain_steps": 2}
         if normalize:
             # Adam takes whole steps along a bias before a batch norm, where the gradient is 0.
             model = normalized("sync_batch", **options)
@@ -109,6 +108,7 @@ def assert_same(one, two):
     assert one[1].keys() == two[1].keys()
     for name in one[1]:
         np.testing.assert_allclose(two[1][name], one[1][name], rtol=1e-5, atol=1e-5, err_msg=name)
+    binding.multipliers(one[2])
     for (path, a), b in zip(one[2].items(), two[2].values(), strict=True):
         np.testing.assert_allclose(b, a, atol=1e-5, err_msg=path)
 
@@ -146,6 +146,9 @@ def get_config():
     c.model.encoder.stages = c.model.decoder.stages = ((2, 4),)
     c.model.decoder.hidden = 2
     c.objective.pretrain_steps = 1
+    c.objective.kl_target, c.objective.entropy_budget = 0.02, 1.0
+    c.objective.kl_start, c.objective.entropy_budget_start = 0.01, 0.5
+    c.objective.ramp_steps = 20
     c.train.steps, c.train.epoch_steps, c.train.batch_size = 4, 2, 5
     c.train.warmup_steps = 0
     c.evaluation.batch_size, c.evaluation.images = 8, 17
@@ -200,11 +203,14 @@ def test_resuming_changes_nothing(whole, tmp_path):
     a, b = (
         tf.train.load_checkpoint(str(d / "checkpoints/ckpt-4")) for d in (folder / "whole", parts)
     )
-    for name in a.get_variable_to_dtype_map():
-        if name.endswith("VARIABLE_VALUE"):
-            np.testing.assert_allclose(
-                b.get_tensor(name), a.get_tensor(name), rtol=1e-5, atol=1e-5, err_msg=name
-            )
+    names = [n for n in a.get_variable_to_dtype_map() if n.endswith("VARIABLE_VALUE")]
+    bound = [n for n in names if "multiplier" in n]
+    assert len(bound) == 2
+    assert all(a.get_tensor(n) > 0 for n in bound)
+    for name in names:
+        np.testing.assert_allclose(
+            b.get_tensor(name), a.get_tensor(name), rtol=1e-5, atol=1e-5, err_msg=name
+        )
 
 
 def index_of(code):

@@ -47,9 +47,15 @@ class Programs:
             on_failure(job, f"step 2\nerror: {FAILURE}\n")
             return
         commit = "abc123" if workdir.name.endswith("0") else "def456"
-        (workdir / "provenance.json").write_text(json.dumps([{"commit": commit}]))
+        (workdir / "provenance.json").write_text(json.dumps(self.starts(workdir.name, commit)))
         (workdir / "scores.json").write_text("{}")
         date(workdir / "scores.json", -60)
+
+    @staticmethod
+    def starts(name, commit):
+        """Of what is written by `provenance.record`: good_1 was stopped at step 40."""
+        steps = [0, 40] if name == "good_1" else [0]
+        return [{"step": step, "commit": commit} for step in steps]
 
     def evaluate(self, job, on_failure):
         (folder,) = map(Path, values(job, "output"))
@@ -131,7 +137,7 @@ def test_first_everything_and_then_nothing_is_done(reproduce, tmp_path):
     assert text.startswith(f"# Results\n\n```sh\nbin/reproduce --config={tmp_path / 'tiny.py'} ")
     for part in (
         "--set=model.rank=3 --figures=rows=2 --fit=steps=9\n```\n",
-        "\n\n5 runs, trained at commit abc123, def456; evaluated at ",
+        "\n\n5 runs, trained at commit abc123, def456, resumed: good_1 at step 40; evaluated at ",
         "\n\nTable of plain_0, good_0, plain_1, good_1\n\n## Order\n",
         "| ours (samples) < standard (means) | 0.50 (+7), 0.50 (+7) |",
         f"\n\nRuns without an end:\n\n* bad, seed 0: {FAILURE}\n\n",
@@ -185,7 +191,7 @@ def test_what_is_trained_is_evaluated_without_the_rest(reproduce, tmp_path):
     programs, _ = reproduce("--notrain", "--data=faces")
     assert [names for _, _, names in programs.calls] == [[], [], ["evaluation"], []]
     text = (tmp_path / "out/results.md").read_text()
-    assert "2 runs, trained at commit abc123; evaluated" in text
+    assert "2 runs, trained at commit abc123, resumed: none; evaluated" in text
     assert "\n\nNot run: plain_1, good_1.\n" in text
     assert "Runs without an end" not in text
 

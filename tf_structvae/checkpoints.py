@@ -5,19 +5,20 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_structvae import run_state
 from tf_structvae.files import write_whole
 from tf_structvae.vae import StructuredVAE
 
 
 class Checkpoints:
-    """Weights, multipliers, optimiser and step of a compiled model.
+    """Every variable of a compiled model: weights, multipliers and the rest, optimiser, step.
 
     The seed of every random number and the position in the data follow from the config and the
     step, so that this is all a run needs to go on as if it had never stopped.
@@ -34,8 +35,7 @@ class Checkpoints:
           keep: how many of the last are kept.
         """
         self.directory = Path(directory)
-        self._variables = [*model.variables, *model.optimizer.variables]
-        self._state = tf.train.Checkpoint(model=model, optimizer=model.optimizer)
+        self._model = model
         self._keep = {"last": keep, "best": 1}
 
     def steps(self, which: str = "last") -> list[int]:
@@ -67,9 +67,10 @@ class Checkpoints:
 
         Raises:
           FloatingPointError: a weight is not finite; the checkpoints stay as they are.
+          ValueError: a variable would be left out; the checkpoints stay as they are.
           OSError: it cannot be written; those before stay as they are.
         """
-        for v in self._variables:
+        for v in run_state.variables(self._model):
             if v.dtype.startswith("float") and not np.all(
                 np.isfinite(keras.ops.convert_to_numpy(v))
             ):
@@ -90,7 +91,12 @@ class Checkpoints:
     def _write(self, step: int, which: str) -> None:
         folder = self._folder(which)
         folder.mkdir(parents=True, exist_ok=True)
-        self._state.write(str(folder / "partial"))
+        run_state.trackable(self._model).write(str(folder / "partial"))
+        if left_out := run_state.missing(self._model, folder / "partial"):
+            raise ValueError(
+                f"the checkpoint of step {step} would leave out {_paths(left_out)}, so that a "
+                f"resumed run would differ. {self._what_is_left()}"
+            )
         # the index comes last: what has none is no checkpoint
         for part in sorted(folder.glob("partial.*")):
             part.replace(folder / part.name.replace("partial", f"ckpt-{step}"))
@@ -104,17 +110,26 @@ class Checkpoints:
         steps = self.steps()
         return f"The last checkpoint, of step {steps[-1]}, is untouched." if steps else ""
 
-    def restore(self, which: str = "last", tell: Callable[[str], None] = print) -> int | None:
+    def restore(
+        self,
+        which: str = "last",
+        tell: Callable[[str], None] = print,
+        allow_missing: bool = False,
+    ) -> int | None:
         """Loads the newest state that can be read, and tells of those that cannot.
 
         Args:
           which: "last" or "best".
-          tell: gets a line for each state that cannot be read.
+          tell: gets a line for each state that cannot be read, and for what is missing in the one
+            that is loaded.
+          allow_missing: whether constraints for which the state holds no values, as states
+            written by earlier versions, may stay as they are. Networks and optimiser must be there.
 
         Returns:
           Its step, or None where there is none.
 
         Raises:
+          ValueError: the newest state that can be read holds no values for some variables.
           OSError: there are some, but none can be read.
         """
         steps = self.steps(which)
@@ -122,16 +137,44 @@ class Checkpoints:
         for step in reversed(steps):
             path = self._folder(which) / f"ckpt-{step}"
             try:
-                self._state.read(str(path)).assert_existing_objects_matched()
+                missing = run_state.missing(self._model, path)
+                state = run_state.trackable(self._model)
+                if not missing:
+                    state.read(str(path)).assert_existing_objects_matched()
+                elif allow_missing and self._may_be_missing(missing):
+                    state.read(str(path)).expect_partial()
             except Exception as error:  # a damaged file fails in a dozen ways
                 damaged.append(f"checkpoint {path} cannot be read: {_reason(error)}.")
                 continue
+            if missing:
+                self._tell_missing(path, missing, allow_missing, tell)
             for line in damaged:
                 tell(f"{line} Going on from step {step} instead.")
             return step
         if damaged:
             raise OSError("\n".join(damaged))
         return None
+
+    def _may_be_missing(self, missing: Sequence[keras.Variable]) -> bool:
+        allowed = {id(v) for c in self._model.constraints for v in c.variables}
+        return all(id(v) in allowed for v in missing)
+
+    def _tell_missing(self, path, missing, allow_missing, tell) -> None:
+        found = f"checkpoint {path} holds no value for {_paths(missing)}"
+        if not self._may_be_missing(missing):
+            raise ValueError(f"{found}: it is of another model or optimiser.")
+        if not allow_missing:
+            raise ValueError(
+                f"{found}, as those written by earlier versions, which left out the state of "
+                "constraints: a run that goes on from it would differ from one that was never "
+                "stopped. Give --allow_changes to let them start anew, or train it again."
+            )
+        tell(f"Warning: {found}: training from here starts them anew. The model itself is whole.")
+
+
+def _paths(variables: Sequence[keras.Variable]) -> str:
+    shown = [v.path for v in variables[:6]]
+    return ", ".join(shown) + (f" and {len(variables) - 6} more" if len(variables) > 6 else "")
 
 
 def _reason(error: Exception) -> str:

@@ -177,16 +177,20 @@ def write_report(plan: Plan, command: str) -> Path:
 
 
 def _origin(plan: Plan) -> str:
-    """Commits of the runs and of this report, and the versions they ran on."""
+    """Commits of the runs and of this report, which were resumed, and the versions they ran on."""
     starts: list[dict[str, Any]] = []
+    resumed = []
     runs = [r for r in plan.all_runs if r.finished]
     for r in runs:
         path = r.workdir / "provenance.json"
-        starts += json.loads(path.read_text()) if path.exists() else []
+        found = json.loads(path.read_text()) if path.exists() else []
+        starts += found
+        resumed += [f"{r.workdir.name} at step {s['step']}" for s in found if s.get("step")]
     commits = sorted({str(s["commit"]) for s in starts})
     here = provenance.describe()
     versions = ", ".join(f"{k} {v}" for k, v in here["versions"].items())
     return (
-        f"{len(runs)} runs, trained at commit {', '.join(commits) or 'unknown'}; "
+        f"{len(runs)} runs, trained at commit {', '.join(commits) or 'unknown'}, "
+        f"resumed: {', '.join(resumed) or 'none'}; "
         f"evaluated at {here['commit']} on {versions}, Python {here['python']}."
     )

@@ -59,7 +59,10 @@ class Experiment:
 
     @classmethod
     def load(cls, directory: str | Path, checkpoint: str = "last") -> Experiment:
-        """The experiment of a work directory.
+        """The experiment of a work directory, to be evaluated, exported or drawn.
+
+        A checkpoint of an earlier version may hold no state of constraints. It can be loaded, with
+        a line that says so, since the model itself is whole.
 
         Args:
           directory: the `workdir` of a run.
@@ -73,7 +76,7 @@ class Experiment:
         if checkpoint not in ("last", "best"):
             raise ValueError(f"checkpoint must be 'last' or 'best', got {checkpoint!r}.")
         experiment = cls(config, directory)
-        if experiment.checkpoints.restore(checkpoint) is None:
+        if experiment.checkpoints.restore(checkpoint, allow_missing=True) is None:
             raise FileNotFoundError(f"workdir {directory} holds no {checkpoint} checkpoint.")
         return experiment
 
@@ -208,13 +211,14 @@ class Experiment:
 
         Args:
           resume: whether to go on with what is there.
-          allow_changes: whether the config may then differ.
+          allow_changes: whether the config may then differ, and constraints start anew that the
+            checkpoint does not hold.
 
         Raises:
-          ValueError: the workers do not share the directory.
+          ValueError: the workers do not share the directory, or the checkpoint lacks variables.
         """
         workdir.check(self.workdir, self.config, resume, allow_changes)
-        found = self.checkpoints.restore() if resume else None
+        found = self.checkpoints.restore(allow_missing=allow_changes) if resume else None
         steps = cluster.gather(self.strategy, self.step)
         if len(set(steps)) > 1:
             raise ValueError(
