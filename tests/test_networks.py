@@ -1,8 +1,17 @@
+import json
+import os
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from tf_structvae import config, networks
-from tf_structvae.build import build_head
+from tf_structvae import blocks, config, networks
+from tf_structvae.build import build_head, build_model
 from tf_structvae.layers import LowRankNormalHead
 
 STAGES = ((4, 2), (6, 1), (8, 2))
@@ -99,3 +108,133 @@ def test_default_network_keeps_its_size():
         "stage3_norm1/gamma",
     ]
     assert decoder.count_params() == 878_048
+
+
+# --- The kernel gradient of a 1x1 convolution with a stride (docs/faq.md, "The process dies") ---
+
+CONFIGS = sorted(p.stem for p in Path("configs").glob("*.py"))
+
+
+def strided_pointwise(model):
+    """Names of the convolutions in the graph that have a 1x1 kernel and a stride."""
+    specs = [tf.TensorSpec([15, *x.shape[1:]], x.dtype) for x in model.inputs]
+    call = tf.function(lambda *given: tf.nest.flatten(model(given if specs[1:] else given[0])))
+    graph = call.get_concrete_function(*specs).graph
+    kernels = {"Conv2D": 1, "Conv2DBackpropInput": 1}  # the place of the kernel in the inputs
+    return [
+        op.name
+        for op in graph.get_operations()
+        if op.type in kernels
+        and op.inputs[kernels[op.type]].shape[:2] == [1, 1]
+        and max(op.get_attr("strides")) > 1
+    ]
+
+
+def variants(name):
+    """The experiments of a config file."""
+    module = runpy.run_path(f"configs/{name}.py")
+    chosen = [(v,) for v in module.get("VARIANTS", ())] or [()]
+    return [module["get_config"](*v) for v in chosen]
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_no_config_has_a_strided_pointwise_convolution(name):
+    networks_seen = {}
+    for c in variants(name):
+        m = c.model
+        networks_seen.setdefault(json.dumps([m.encoder, m.decoder], default=dict), c)
+    for c in networks_seen.values():
+        c.objective.update({"constrain_kl": False, "constrain_entropy": False})
+        model = build_model(c, (16, 16, 3), 3 if c.data.label else 0)
+        assert strided_pointwise(model.encoder) == []
+        assert strided_pointwise(model.decoder) == []
+
+
+def test_a_strided_pointwise_convolution_is_found():
+    """So that the test above can fail."""
+    image = keras.Input((8, 8, 4))
+    plain = keras.layers.Conv2D(4, 1, 2)(image)
+    assert strided_pointwise(keras.Model(image, plain)) != []
+    enlarged = keras.layers.Conv2DTranspose(4, 1, 2)(image)
+    assert strided_pointwise(keras.Model(image, enlarged)) != []
+
+
+@pytest.mark.parametrize("shape", [(8, 8), (7, 10)])
+@pytest.mark.parametrize("stride", [2, 3])
+def test_strided_pointwise_convolution_is_that_of_keras(shape, stride):
+    x = np.random.default_rng(0).normal(size=(3, *shape, 5)).astype(np.float32)
+    ours = blocks.Conv2D(4, 1, stride, padding="same")
+    theirs = keras.layers.Conv2D(4, 1, stride, padding="same")
+    found = ours(x)
+    theirs.build(x.shape)
+    theirs.set_weights(ours.get_weights())
+    np.testing.assert_allclose(found, theirs(x), rtol=1e-5, atol=1e-6)
+    assert ours.compute_output_shape(x.shape) == found.shape
+    again = keras.layers.deserialize(keras.layers.serialize(ours))
+    assert type(again) is blocks.Conv2D
+
+
+def test_layout_of_checkpoints_is_that_of_plain_convolutions(monkeypatch, tmp_path):
+    """Checkpoints number layers, files of weights name them by class: earlier ones must load."""
+    arguments = ((13, 10, 3), 3, 4, STAGES)
+    monkeypatch.setattr(blocks, "Conv2D", keras.layers.Conv2D)
+    before = networks.residual_encoder(*arguments)
+    tf.train.Checkpoint(model=before).write(str(tmp_path / "state"))
+    before.save_weights(tmp_path / "of.weights.h5")
+    monkeypatch.undo()
+    for load in (
+        lambda m: tf.train.Checkpoint(model=m).read(str(tmp_path / "state")).assert_consumed(),
+        lambda m: m.load_weights(tmp_path / "of.weights.h5"),
+    ):
+        after = networks.residual_encoder(*arguments)
+        load(after)
+        for a, b in zip(after.get_weights(), before.get_weights(), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+GRADIENTS = """
+import numpy as np
+import tensorflow as tf
+tf.config.threading.set_intra_op_parallelism_threads(2)  # an odd batch is split within an image
+from tf_structvae import blocks
+rng = np.random.default_rng(0)
+for size, batch in ((16, 15), (64, 1)):
+    for channels in (4, 6, 7, 12):  # of registers of 8 and of 16
+        x = rng.normal(size=(batch, size, size, channels)).astype(np.float32)
+        g = rng.normal(size=(batch, size // 2, size // 2, 4)).astype(np.float32)
+        layer = blocks.Conv2D(4, 1, 2, padding="same")
+        with tf.GradientTape() as tape:
+            y = layer(x)
+        found = tape.gradient(y, layer.kernel, g)[0, 0]
+        wanted = np.einsum("bhwi,bhwo->io", x[:, ::2, ::2].astype(float), g)
+        # sums of about 1000 products, in float32
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5 * np.abs(wanted).max())
+print("whole")
+"""
+
+STEPS = """
+import runpy
+import numpy as np
+from tf_structvae.build import build_model, build_optimizer
+rng = np.random.default_rng(0)
+c = runpy.run_path("configs/smoke.py")["get_config"]()
+model = build_model(c, (16, 16, 3))
+model.compile(optimizer=build_optimizer(c))
+for batch in (15, 1, 7, 31):
+    logs = model.train_on_batch(rng.uniform(size=(batch, 16, 16, 3)).astype(np.float32))
+    assert np.all(np.isfinite(logs)), logs
+print("whole")
+"""
+
+
+@pytest.mark.parametrize(
+    "code",
+    [pytest.param(GRADIENTS, id="layer"), pytest.param(STEPS, id="smoke", marks=pytest.mark.long)],
+)
+def test_odd_batches_with_onednn(code):
+    """In a process of its own, since the fault ends it, or spoils its memory."""
+    environment = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    run = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True
+    )
+    assert (run.returncode, run.stdout.strip()) == (0, "whole"), run.stderr[-2000:]

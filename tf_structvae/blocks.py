@@ -24,13 +24,31 @@ def normalize(x, kind: str, name: str):
     return x
 
 
+@keras.saving.register_keras_serializable("tf_structvae")
+class Conv2D(keras.layers.Conv2D):
+    """Keras's convolution, but a 1x1 with a stride is one without of every stride-th pixel.
+
+    The results are the same. oneDNN's kernel gradient of the plain form is wrong for few channels,
+    and writes past its workspace: docs/faq.md, "The process dies". As a layer under Keras's own
+    name this leaves checkpoints and files of weights as they were.
+    """
+
+    def convolution_op(self, inputs, kernel):
+        if self.kernel_size == (1, 1) and self.strides != (1, 1):
+            rows, columns = self.strides
+            return keras.ops.conv(
+                inputs[:, ::rows, ::columns], kernel, 1, "valid", data_format="channels_last"
+            )
+        return super().convolution_op(inputs, kernel)
+
+
 def conv(x, filters: int, size: int, stride: int, name: str, norm: str = "none"):
     """A convolution; without a bias where batch normalisation would take it away again.
 
     The gradient of such a bias is rounding noise, along which Adam takes full steps: runs on
     unlike machines would part.
     """
-    return keras.layers.Conv2D(
+    return Conv2D(
         filters,
         size,
         stride,
