@@ -120,7 +120,10 @@ def check_loads(saved, first, second):
     code = LOAD.format(first=first, second=second)
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
     done = subprocess.run(  # not a fork of a process that has the modules already
-        [sys.executable, "-c", code, folder, *names], capture_output=True, text=True, env=environment
+        [sys.executable, "-c", code, folder, *names],
+        capture_output=True,
+        text=True,
+        env=environment,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     found = np.load(folder / "found.npz")

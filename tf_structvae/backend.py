@@ -25,7 +25,7 @@ def check() -> None:
 
 def _backend() -> tuple[Any, str]:
     """The backend that Keras has or will have, and what says so; the order is Keras's own."""
-    config = getattr(sys.modules.get("keras"), "config", None)
+    config: Any = getattr(sys.modules.get("keras"), "config", None)
     if hasattr(config, "backend"):
         return config.backend(), "the backend of Keras, which is already imported,"
     if os.environ.get("KERAS_BACKEND"):
