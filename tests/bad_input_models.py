@@ -49,6 +49,22 @@ case(
     V,
     r"loc has dtype int32.*float32",
 )
+ZERO = [0.1, 0.0, 0.1, 0.1]  # of D, where no row of P is zero
+for name, ask in {
+    "log_prob": lambda p: p.log_prob(tf.zeros([4])),
+    "entropy": lambda p: p.entropy(),
+    "noise_posterior": lambda p: p.noise_posterior(tf.zeros([4])),
+    "standardized_residual": lambda p: p.standardized_residual(tf.zeros([4])),
+    "scale": lambda p: p.scale,
+    "condition": lambda p: p.condition([True, True, False, False], tf.zeros([4])),
+    "KL": lambda p: p.kl_divergence(p),
+}.items():
+    case(f"{name}: diag with a zero", lambda f=ask: f(normal((4,), (4, 1), ZERO)), V, r"cov_diag must be positive wherever the row of P is not zero, got zero")
+case("log_prob: features, diag with a zero", lambda: FeatureLowRankMultivariateNormal(tf.zeros([4]), tf.ones([2, 3]), tf.ones([3, 2, 1]), ZERO).log_prob(tf.zeros([4])), V, r"cov_diag must be positive")
+case("log_prob: diag is zero", lambda: normal(diag=0.0).log_prob(tf.zeros([2, 6])), V, r"cov_diag must be positive")
+for name in ("cdf", "log_cdf", "survival_function", "log_survival_function", "quantile"):
+    case(f"{name} of several entries", lambda n=name: getattr(normal(), n)(tf.zeros([2, 6])), NotImplementedError, r"LowRankMultivariateNormal has no cdf, survival function or quantiles")
+
 case(
     "two precisions",
     lambda: LowRankMultivariateNormal(tf.zeros([6]), tf.ones([6, 3], tf.float64), 0.1),
@@ -139,12 +155,17 @@ for name, given, pattern in (
     ("factor_scale", {"factor_scale": "x"}, r"factor_scale must be one of .*kernel.*got 'x'"),
     ("factor_initial 0", {"factor_initial": 0.0}, r"factor_initial must be finite and positive, got 0"),
     ("factor_initial text", {"factor_initial": "x"}, r"factor_initial must be .*positive, got 'x'"),
+    ("float16", {"dtype": "float16"}, r"dtype must be 'float32' or 'float64', .*got 'float16'"),
+    ("mixed precision", {"dtype": "mixed_bfloat16"}, r"dtype must be 'float32' or .*got 'mixed_bfloat16'"),
     ("mean_initial NaN", {"mean_initial": NAN}, r"mean_initial must be finite, got nan"),
 ):
     case(f"head: {name}", lambda g=given: LowRankNormalHead(**{"channels": 2, **g}), V, pattern)
 case("head: features of rank 1", lambda: LowRankNormalHead(2)(tf.zeros([4])), V, r"features must be \[B, \.\.\., F\]")
 case("head: unknown features", lambda: LowRankNormalHead(2).build((None, 3, None)), V, r"features must be .*static F.*None")
 case("head: no features", lambda: LowRankNormalHead(2)(tf.zeros([2, 3, 0])), V, r"features must be .*F >= 1.*0")
+case("stock head: closed form", lambda: sv.layers.StockLowRankNormalHead(2, factor_scale="closed_form"), V, r"factor_scale must be one of \('kernel', 'log_scale'\), got 'closed_form'")
+case("independent head: float16", lambda: IndependentNormalHead(2, dtype="float16"), V, r"dtype must be 'float32' or 'float64', .*got 'float16'")
+case("loss: mixing_rate", lambda: sv.losses.NegativeLogLikelihood(mixing_rate=-1), V, r"mixing_rate must be a finite number >= 0, got -1")
 case("independent head: epsilon", lambda: IndependentNormalHead(2, epsilon=-1), V, r"epsilon must .*positive.*-1")
 
 
@@ -263,9 +284,20 @@ for method in ("fit", "evaluate", "predict"):
     case(f"{method}: NaN", lambda r=run: r(spoilt()), V, r"images must be finite, image 2 ")
     case(f"{method}: set of another size", lambda r=run: r(data(images(shape=(6, 4, 2)))), V, r"images must be \[B, 6, 5, 2\], got .*6, 4, 2")
     case(f"{method}: set of bytes", lambda r=run: r(data(images(dtype=np.uint8))), V, r"images must be floating-point.*got uint8")
+    case(f"{method}: nothing", lambda r=run: r(None), V, r"x must be images \[B, 6, 5, 2\], .*got None")
+    case(f"{method}: two arrays", lambda r=run: r((images(), images())), V, r"x must be one array of images, got a tuple of 2 \(ndarray, ndarray\)")
+    case(f"{method}: a dictionary", lambda r=run: r({"image": images()}), V, r"x must be one array of images, got a dict of 1")
+    case(f"{method}: 0 to 255", lambda r=run: r(255.0 * images()), V, r"images must be numbers of order one.*divide bytes by 255; image 0 \(from 0\) has 127\.5")
+    case(f"{method}: set of 0 to 255", lambda r=run: r(data(255.0 * images())), V, r"images must be numbers of order one.*divide bytes by 255; a batch has")
+    case(f"{method}: generator of 0 to 255", lambda r=run: r(255.0 * images() for _ in range(2)), V, r"images must be numbers of order one.*divide bytes by 255")
+    case(f"{method}: generator of bytes", lambda r=run: r(images(dtype=np.uint8) for _ in range(2)), V, r"images must be floating-point.*got uint8")
     case(f"{method}: empty set", lambda r=run: r(data(images()).take(0)), V, r"images must be .*at least one")
 case("fit: NaN in a set", lambda: compiled().fit(data(spoilt()), verbose=0), FloatingPointError, r"loss is nan.*images.*learning rate")
 case("fit: set without batches", lambda: compiled().fit(tf.data.Dataset.from_tensor_slices(images()), verbose=0), V, r"images must be \[B, 6, 5, 2\], got \(6, 5, 2\)")
+case("fit: set of pairs in a tuple", lambda: compiled().fit(tf.data.Dataset.from_tensors(((images(), images()),)), verbose=0), V, r"x must be one array of images, got a tuple of 2")
+for name, value in {"loss": "mse", "loss_weights": [1.0], "metrics": ["mse"], "weighted_metrics": ["mse"]}.items():
+    case(f"compile: {name}", lambda n=name, v=value: make().compile("sgd", **{n: v}), V, rf"{name} must be None, got .*loss of its own")
+case("compile: loss by place", lambda: make().compile("sgd", sv.losses.NegativeLogLikelihood()), V, r"loss must be None, got .*NegativeLogLikelihood")
 case("fit: not compiled", lambda: make().fit(images(), verbose=0), V, r"compile")
 case("encode: another size", lambda: compiled().encode(images(shape=(6, 4, 2))), V, r"images must be \[B, 6, 5, 2\], got .*6, 4, 2")
 case("encode: one image", lambda: compiled().encode(images()[0]), V, r"images must be \[B, 6, 5, 2\], got .*6, 5, 2")

@@ -133,6 +133,56 @@ def test_plain_compile_and_fit(head, tmp_path):
     np.testing.assert_array_equal(again(x).log_prob(y), model(x).log_prob(y))
 
 
+@pytest.mark.parametrize(
+    ("factor_scale", "options"),
+    [("closed_form", {"jit_compile": True}), ("closed_form_triangular", {"run_eagerly": True})],
+)
+def test_closed_form_scale_under_plain_fit(factor_scale, options):
+    """One step with a known gradient of zero: what `match_noise` does with the batch's moments."""
+    rng = np.random.default_rng(5)
+    y = rng.normal(size=(9, 4)).astype(np.float32)
+    w = np.r_[np.zeros(3), rng.uniform(0.5, 2.0, size=6)].astype(np.float32)
+    x = rng.normal(size=(9, 3)).astype(np.float32)
+    head = LowRankNormalHead(4, rank=2, epsilon=0.1, factor_scale=factor_scale, factor_initial=0.5)
+    model = keras.Sequential([keras.Input((3,)), head])
+    model.compile(keras.optimizers.SGD(0.0), NegativeLogLikelihood(mixing_rate=0.1), **options)
+    twin = LowRankNormalHead.from_config(head.get_config())
+    twin.build((None, 3))
+    twin.set_weights(head.get_weights())
+    model.evaluate(x, y, verbose=0)
+    model(x).log_prob(y)
+    np.testing.assert_array_equal(head.mixing, np.eye(2))  # only training moves it
+    model.fit(x, y, sample_weight=w, batch_size=9, shuffle=False, verbose=0)
+    c, s = twin(x).noise_posterior(y)
+    moments = c[:, :, None] * c[:, None, :] + s
+    share = w / w.sum()
+    twin.match_noise(share @ c, tf.einsum("b,bij->ij", share, moments), 0.1)
+    assert np.linalg.norm(head.mixing - np.eye(2)) > 0.01
+    for own, other in zip(head.get_weights(), twin.get_weights(), strict=True):
+        np.testing.assert_allclose(own, other, rtol=1e-4, atol=1e-5)
+    loss = NegativeLogLikelihood.from_config(NegativeLogLikelihood(mixing_rate=0.0).get_config())
+    before = head.mixing.numpy()
+    loss(y, head(x, training=True))
+    np.testing.assert_array_equal(head.mixing, before)
+
+
+def test_closed_form_scale_calibrates_a_plain_model():
+    """The noise posterior's second moment, which the scale of a kernel alone leaves off by far."""
+    rng = np.random.default_rng(6)
+    x = rng.normal(size=(512, 3)).astype(np.float32)
+    shared = rng.normal(size=(512, 1)) * np.array([2.0, -1.0, 1.0, 0.5])
+    y = (shared + 0.1 * rng.normal(size=(512, 4))).astype(np.float32)
+    head = LowRankNormalHead(
+        4, rank=1, epsilon=0.01, factor_scale="closed_form", factor_initial=0.1
+    )
+    model = keras.Sequential([keras.Input((3,)), head])
+    model.compile(keras.optimizers.Adam(0.01), NegativeLogLikelihood())
+    model.fit(x, y, epochs=20, verbose=0)
+    c, s = model(x).noise_posterior(y)
+    # a mean of 512 squares has a standard error of 6%
+    np.testing.assert_allclose(np.mean(c[:, 0] ** 2 + s[:, 0, 0]), 1.0, atol=0.2)
+
+
 def test_sample_weights_of_the_loss():
     d = IndependentNormalHead(1, epsilon=1.0)(np.ones((2, 3), np.float32))
     y = np.array([[0.0], [5.0]], np.float32)

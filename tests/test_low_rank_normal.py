@@ -378,3 +378,42 @@ def test_shapes_that_do_not_fit_are_refused(arguments, message):
 def test_validate_args_refuses_a_negative_diagonal():
     with pytest.raises(tf.errors.InvalidArgumentError, match="cov_diag"):
         LowRankMultivariateNormal([0.0], [[1.0]], -1.0, validate_args=True).entropy()
+
+
+NO_NOISE = [0.1, 0.0, 0.1, 0.1]  # in an entry whose row of P is not zero
+
+
+def test_an_entry_of_p_without_noise_has_no_density_in_graphs():
+    """Outside of graphs: tests/bad_input_models.py. Point masses are tested with `condition`."""
+
+    def ask(factor):
+        p = LowRankMultivariateNormal(tf.zeros([4]), factor, NO_NOISE)
+        return p.log_prob(tf.zeros([4])), p.entropy()
+
+    row_free = tf.constant([[1.0], [0.0], [1.0], [1.0]])
+    graph = tf.function(ask)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="cov_diag must be positive wherever"):
+        graph(tf.ones([4, 1]))
+    compiled = tf.function(ask, jit_compile=True)
+    assert np.isnan(compiled(tf.ones([4, 1]))).all()
+    rest = LowRankMultivariateNormal(tf.zeros([3]), tf.ones([3, 1]), 0.1)
+    expected = [rest.log_prob(tf.zeros([3])), rest.entropy()]
+    for run in (ask, graph, compiled):
+        np.testing.assert_allclose(run(row_free), expected, rtol=1e-5)
+
+
+def test_an_entry_of_p_without_noise_has_moments_and_can_be_told_with_noise():
+    p = LowRankMultivariateNormal(tf.zeros([4]), tf.ones([4, 1]), NO_NOISE)
+    covariance = np.ones([4, 4]) + np.diag(NO_NOISE)
+    np.testing.assert_allclose(p.covariance(), covariance, rtol=1e-6)
+    np.testing.assert_allclose(p.variance(), np.diag(covariance), rtol=1e-6)
+    given = p.condition([False, True, False, False], tf.fill([4], 2.0), noise_variance=0.5)
+    gain = covariance[:, 1] / (covariance[1, 1] + 0.5)
+    np.testing.assert_allclose(given.mean(), 2.0 * gain, rtol=1e-5)
+    left = covariance - np.outer(gain, covariance[1])
+    np.testing.assert_allclose(given.covariance(), left, rtol=1e-5, atol=1e-6)
+
+
+def test_no_noise_and_no_factor_is_a_point_mass():
+    p = LowRankMultivariateNormal(tf.zeros([4]), tf.zeros([4, 1]), 0.0)
+    assert (float(p.log_prob(tf.zeros([4]))), float(p.entropy())) == (0.0, 0.0)

@@ -260,3 +260,52 @@ def test_bad_arguments():
     encoder = keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(3)])
     with pytest.raises(ValueError, match="encoder must emit means and log-variances"):
         StructuredVAE(encoder, make().decoder)
+
+
+class Half(keras.layers.Layer):
+    """A head of a user's own that keeps the precision of its features."""
+
+    def call(self, features):
+        flat = tf.reshape(features, [-1, N])
+        return tfd.MultivariateNormalDiag(flat, tf.ones_like(flat))
+
+    def compute_output_spec(self, features):
+        return keras.KerasTensor((None, N), dtype=self.compute_dtype)
+
+
+def test_a_distribution_in_half_precision_is_refused():
+    keras.config.set_dtype_policy("mixed_float16")
+    encoder = keras.Sequential([keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(6)])
+    decoder = keras.Sequential([keras.Input((LATENT,)), keras.layers.Dense(N), Half()])
+    model = StructuredVAE(encoder, decoder)
+    model.compile("sgd")
+    with pytest.raises(ValueError, match="a distribution in float32 or float64, got float16"):
+        model.train_on_batch(images(4))
+
+
+def test_float64_in_whole_or_in_part():
+    head = LowRankNormalHead(
+        2, rank=3, epsilon=0.1, noise="learned", factor_scale="closed_form", dtype="float64"
+    )
+    model = make(head, [Constraint("kl", 1.0)])
+    model.compile("sgd")
+    logs = model.train_on_batch(images(4).astype(np.float64), return_dict=True)
+    assert np.isfinite(logs["loss"])
+    assert model(images(4)).dtype == tf.float64
+
+
+def test_under_xla_images_of_0_to_255_end_the_first_step():
+    model = make()
+    model.compile("sgd", jit_compile=True)
+    data = tf.data.Dataset.from_tensor_slices(255.0 * images(4)).batch(4)
+    with pytest.raises(FloatingPointError, match="not finite or, as bytes, not of order one"):
+        model.fit(data, verbose=0)
+
+
+def test_a_loss_in_a_file_of_an_earlier_version_is_left_out():
+    model = make()
+    model.compile("sgd")
+    config = {**model.get_compile_config(), "loss": "mse", "metrics": ["mae"]}
+    model.compile_from_config(config)
+    assert model.loss is None
+    assert model.optimizer.built

@@ -1,11 +1,14 @@
 """Variational autoencoders whose decoder emits a low-rank multivariate normal over all pixels.
 
 Submodules and public names are imported when they are first used, so that importing the package is
-fast and the worker processes of a data set do not load TensorFlow.
+fast and the worker processes of a data set do not load TensorFlow. What Keras must know of them, so
+that `keras.models.load_model` finds their classes, it is told when it is imported itself.
 """
 
 import importlib
 from typing import Any
+
+from tf_structvae import backend, registration
 
 __version__ = "0.1.0"
 
@@ -42,6 +45,15 @@ _MODULES = (
 _NAMES = {"StructuredVAE": "vae", "Constraint": "constraints"}
 
 __all__ = ["StructuredVAE", "Constraint", *_MODULES]
+
+
+def _set_up(keras: Any) -> None:
+    backend.check()
+    registration.register(keras)
+
+
+backend.check()
+registration.when_keras_is_imported(_set_up)
 
 
 def __getattr__(name: str) -> Any:

@@ -327,7 +327,9 @@ def capacitance(weighted_gram: tf.Tensor) -> tf.Tensor:
     Args:
       weighted_gram: [..., R, R].
     """
-    return tf.linalg.set_diag(weighted_gram, tf.linalg.diag_part(weighted_gram) + 1.0)
+    size = weighted_gram.shape[-1] or tf.shape(weighted_gram)[-1]
+    # Not by `set_diag`, whose gradient XLA cannot compile where the batch is of any size.
+    return weighted_gram + tf.eye(size, dtype=weighted_gram.dtype)
 
 
 def symmetric_inverse_root(eigenvalues: tf.Tensor) -> tf.Tensor:

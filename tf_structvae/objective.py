@@ -32,7 +32,16 @@ def observe(p, x, samples, measure) -> Observation:
       x: the images, each M times, [M * B, N].
       samples: M.
       measure: (x, p) -> more quantities, each [M * B].
+
+    Raises:
+      ValueError: p is in half precision.
     """
+    if p.dtype.size < 4:
+        raise ValueError(
+            f"the decoder must emit a distribution in float32 or float64, got {p.dtype.name}: half "
+            "precision cannot hold a density over all pixels."
+        )
+    x = tf.cast(x, p.dtype)
     count = tf.shape(x)[0]
     if isinstance(p, LowRankMultivariateNormal):
         s = p.summarize(x)
@@ -41,13 +50,14 @@ def observe(p, x, samples, measure) -> Observation:
         values = (s.log_prob, s.entropy, above, s.noise_mean, outer + s.noise_covariance)
     else:
         entropy = p.entropy()
-        nothing = tf.zeros([count, 0])
+        nothing = tf.zeros([count, 0], p.dtype)
         above = entropy - (p.entropy_floor() if hasattr(p, "entropy_floor") else entropy)
         values = (p.log_prob(x), entropy, above, nothing, nothing[..., tf.newaxis])
     error = tf.reduce_sum(tf.square(x - p.mean()), -1)
 
     def mean_of_samples(v):
-        return tf.reduce_mean(tf.reshape(v, [samples, count // samples, *v.shape[1:]]), 0)
+        v = tf.reshape(v, [samples, count // samples, *v.shape[1:]])
+        return tf.cast(tf.reduce_mean(v, 0), tf.float32)
 
     measured = {k: mean_of_samples(v) for k, v in measure(x, p).items()}
     return Observation(*map(mean_of_samples, (*values[:3], error, *values[3:])), measured)  # type: ignore[call-arg]

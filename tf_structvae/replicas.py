@@ -23,6 +23,20 @@ def check_variables(*variables: keras.Variable) -> None:
             )
 
 
+def check_compiler(jit_compile: bool | str, strategy: tf.distribute.Strategy) -> None:
+    """Refuses XLA on several replicas, which Keras cannot do with any model.
+
+    Raises:
+      ValueError: jit_compile is True and the strategy has several replicas.
+    """
+    count = strategy.num_replicas_in_sync
+    if jit_compile is True and count > 1:
+        raise ValueError(
+            f"jit_compile must be False on {count} replicas, got True: Keras compiles the step of "
+            "all replicas for the first one's device, where XLA cannot reach the others' variables."
+        )
+
+
 class GlobalMean(keras.metrics.Mean):
     """A mean that every replica updates with the same values, those of the global batch.
 

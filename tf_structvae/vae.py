@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import keras
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tf_structvae import accumulation, checks, class_labels, image_data, objective, replicas
+from tf_structvae import (
+    accumulation,
+    checks,
+    class_labels,
+    image_data,
+    objective,
+    replicas,
+    vae_arguments,
+)
 from tf_structvae.constraints import Constraint
 from tf_structvae.inference import Slices, before
 from tf_structvae.objective import Observation
 from tf_structvae.step import LOGGED, Step
-from tf_structvae.targets import check
 
 tfd = tfp.distributions
+_NOT_COMPILED = ("loss", "loss_weights", "metrics", "weighted_metrics")
 
 __all__ = ["Observation", "StructuredVAE"]
 
@@ -107,38 +114,11 @@ class StructuredVAE(keras.Model):
             normalisation across replicas.
         """
         super().__init__(**kwargs)
-        for label, network in (("encoder", encoder), ("decoder", decoder)):
-            if not isinstance(network, keras.Model):
-                raise TypeError(f"{label} must be a keras.Model, got {network!r}.")
-        class_labels.check_networks(encoder, decoder, classes)
-        if encoder.output_shape[-1] % 2:
-            raise ValueError(
-                "encoder must emit means and log-variances [B, 2 L], an even number; it emits "
-                f"{encoder.output_shape}."
-            )
-        for c in constraints:
-            if not isinstance(c, Constraint):
-                raise TypeError(f"constraints must be `Constraint`s, got {c!r}.")
-        names = [c.name for c in constraints]
-        unknown = set(names) - set(self.QUANTITIES)
-        if unknown or len(set(names)) < len(names):
-            raise ValueError(
-                f"constraints must name different quantities of {self.QUANTITIES}, got {names}."
-            )
-        for label, value, least in (
-            ("samples", samples, 1),
-            ("pretrain_steps", pretrain_steps, 0),
-            ("accumulate", accumulate, 1),
-        ):
-            checks.integer(label, value, least)
-        if not (checks.is_finite(pretrain_variance) and pretrain_variance > 0):
-            raise ValueError(
-                f"pretrain_variance must be finite and > 0, got {pretrain_variance!r}."
-            )
-        if not callable(mixing_rate) and not (checks.is_finite(mixing_rate) and mixing_rate >= 0):
-            raise ValueError(
-                f"mixing_rate must be a finite number >= 0 or a schedule, got {mixing_rate!r}."
-            )
+        vae_arguments.check_networks(encoder, decoder, classes)
+        vae_arguments.check_constraints(constraints, self.QUANTITIES)
+        vae_arguments.check_numbers(
+            samples, pretrain_steps, pretrain_variance, mixing_rate, accumulate
+        )
         accumulation.check_replicas((encoder, decoder), accumulate)
         self.encoder = encoder
         self.decoder = decoder
@@ -153,7 +133,7 @@ class StructuredVAE(keras.Model):
         shape = encoder.input_shape[0] if classes else encoder.input_shape
         self.image_shape = tuple(shape[1:])
         self.latent_dim = encoder.output_shape[-1] // 2
-        self._check_networks()
+        vae_arguments.check_fit(decoder, self.head, self.image_shape, self.latent_dim)
         # not the optimiser's count, which leaves out the steps that a loss scale skips
         self.steps = self.add_weight(
             name="steps",
@@ -163,7 +143,7 @@ class StructuredVAE(keras.Model):
             trainable=False,
             aggregation="only_first_replica",
         )
-        self._check_targets()
+        vae_arguments.check_targets(self.constraints, self.head, self.image_shape)
         replicas.check_variables(*(c.multiplier for c in constraints))
         self._means = {name: replicas.GlobalMean(name=name) for name in LOGGED}
         self.closed_form = getattr(self.head, "closed_form", False)
@@ -171,36 +151,6 @@ class StructuredVAE(keras.Model):
         body = before(self.head, decoder)
         self._features = None if body is None else Slices(body, self.image_shape)
         self.built = True
-
-    def _check_networks(self):
-        """Refuses networks that do not fit each other, as far as Keras tells their shapes."""
-        taken = getattr(self.decoder, "input_shape", None)
-        if isinstance(taken, tuple) and taken[-1] not in (None, self.latent_dim):
-            raise ValueError(
-                f"decoder must take latents [B, {self.latent_dim}], half as many as the encoder "
-                f"emits; it takes {taken}."
-            )
-        emitted, size = getattr(self.decoder, "output_shape", None), math.prod(self.image_shape)
-        if type(self.head).__module__.startswith("keras."):
-            raise ValueError(
-                "decoder must end in a layer that emits a distribution, as a head of "
-                f"tf_structvae.layers, got {self.head!r}."
-            )
-        if isinstance(emitted, tuple) and emitted[-1] not in (None, size):
-            raise ValueError(
-                f"decoder must emit a distribution over {size} entries, those of images "
-                f"{self.image_shape}; it emits {emitted}."
-            )
-
-    def _check_targets(self):
-        head, targets = self.head, {c.name: c.target for c in self.constraints}
-        fixed = getattr(head, "noise", None) == "fixed"  # else D moves, and its entropy with it
-        check(
-            targets.get("kl"),
-            targets.get("entropy") if fixed else None,
-            self.image_shape,
-            getattr(head, "epsilon", 1.0),
-        )
 
     QUANTITIES = ("kl", "entropy", "negative_log_prob", "squared_error")
 
@@ -230,7 +180,8 @@ class StructuredVAE(keras.Model):
         inputs = self._inputs(images, labels)
         in_slices = tf.executing_eagerly() and not training
         emitted = self._encode(inputs) if in_slices else self.encoder(inputs, training=training)
-        mean, log_variance = tf.split(emitted, 2, axis=-1)
+        # the distribution begins here, and is float32 under a mixed-precision policy, too
+        mean, log_variance = tf.split(tf.cast(emitted, tf.float32), 2, axis=-1)
         return tfd.MultivariateNormalDiag(mean, tf.exp(0.5 * tf.maximum(log_variance, -20.0)))
 
     def decode(
@@ -284,13 +235,14 @@ class StructuredVAE(keras.Model):
           **kwargs: the same.
 
         Raises:
-          ValueError: no images of this model.
+          ValueError: no images of this model, or images on the scale of bytes.
           FloatingPointError: the loss is not finite after the first step or an epoch.
         """
-        image_data.check(x, self.image_shape)
+        image_data.check(x, self.image_shape, self.classes)
         if len(args) < 5:  # else callbacks are among them
             kwargs["callbacks"] = image_data.with_stop(kwargs.get("callbacks"))
-        return super().fit(x, *args, **kwargs)
+        with image_data.told_plainly():
+            return super().fit(x, *args, **kwargs)
 
     def evaluate(self, x=None, *args, **kwargs):
         """`keras.Model.evaluate` on images.
@@ -303,8 +255,9 @@ class StructuredVAE(keras.Model):
         Raises:
           ValueError: see `fit`.
         """
-        image_data.check(x, self.image_shape)
-        return super().evaluate(x, *args, **kwargs)
+        image_data.check(x, self.image_shape, self.classes)
+        with image_data.told_plainly():
+            return super().evaluate(x, *args, **kwargs)
 
     def predict(self, x, *args, **kwargs):
         """The means of p(x | z) at the mean of q(z | x), [B, H * W * C].
@@ -317,10 +270,54 @@ class StructuredVAE(keras.Model):
         Raises:
           ValueError: see `fit`.
         """
-        image_data.check(x, self.image_shape)
-        return super().predict(x, *args, **kwargs)
+        image_data.check(x, self.image_shape, self.classes)
+        with image_data.told_plainly():
+            return super().predict(x, *args, **kwargs)
 
     # --- Training -----------------------------------------------------------------------------
+
+    def compile(
+        self,
+        optimizer="rmsprop",
+        loss=None,
+        loss_weights=None,
+        metrics=None,
+        weighted_metrics=None,
+        **kwargs,
+    ):
+        """`keras.Model.compile`; loss and logs are those of `train_step`.
+
+        Args:
+          optimizer: as of `keras.Model.compile`.
+          loss: None.
+          loss_weights: None.
+          metrics: None.
+          weighted_metrics: None.
+          **kwargs: as of `keras.Model.compile`.
+
+        Raises:
+          ValueError: a loss, metrics or weights of either, or XLA on several replicas.
+        """
+        unused = (loss, loss_weights, metrics, weighted_metrics)
+        for name, value in zip(_NOT_COMPILED, unused, strict=True):
+            if value is not None:
+                raise ValueError(
+                    f"{name} must be None, got {value!r}: a StructuredVAE has a loss of its own, "
+                    "eq. 2, and logs its parts; a subclass adds quantities by `measure`."
+                )
+        replicas.check_compiler(kwargs.get("jit_compile", "auto"), self.distribute_strategy)
+        super().compile(optimizer, **kwargs)
+
+    def compile_from_config(self, config):
+        """Compiles as a saved model was, for `keras.models.load_model`.
+
+        Args:
+          config: of `get_compile_config`.
+        """
+        config = keras.saving.deserialize_keras_object(config)
+        # an earlier version let them be given, without any use
+        self.compile(**{k: v for k, v in config.items() if k not in _NOT_COMPILED})
+        self.optimizer.build(self.trainable_variables)
 
     def observe(self, images, latents, labels=None, training: bool = False) -> Observation:
         """Scores images under p(x | z).
@@ -352,7 +349,9 @@ class StructuredVAE(keras.Model):
     def _unpack(self, data):
         """Images and labels of a batch."""
         x, y, _ = keras.utils.unpack_x_y_sample_weight(data)
-        return class_labels.of_data(x, y, self.classes)
+        image_data.check_single(x, self.classes)
+        images, labels = class_labels.of_data(x, y, self.classes)
+        return image_data.in_range(tf.convert_to_tensor(images)), labels
 
     def train_step(self, data):
         number = tf.convert_to_tensor(self.steps)

@@ -51,7 +51,9 @@ class LowRankMultivariateNormal(
 
     An entry whose `cov_diag` is zero *and* whose row of P is zero is a point mass (what `condition`
     makes of observed entries): sampling returns `loc` there, and `log_prob` and `entropy` are those
-    of the remaining entries.
+    of the remaining entries. Where `cov_diag` is zero and the row of P is not, this algebra has no
+    D^-1: what needs one is refused, by a ValueError outside of graphs, by an InvalidArgumentError
+    when a graph runs, and by NaN under XLA, which has no errors. Samples and moments are right.
 
     Not checked unless `validate_args`: that `cov_diag` is positive (or non-negative, as above).
 
@@ -170,9 +172,40 @@ class LowRankMultivariateNormal(
 
     # --- The algebra ------------------------------------------------------------------------
 
+    # Whether D is known to have no zero entry, so that nobody need look.
+    _positive_diag = False
+
     def _precision(self) -> tf.Tensor:
         """D^-1, [..., 1] or [..., N]; zero for point masses."""
-        return tf.math.reciprocal_no_nan(self._diag()[0])
+        diag, _ = self._diag()
+        return self._guarded(tf.math.reciprocal_no_nan(diag), diag == 0.0)
+
+    def _guarded(self, precision, infinite):
+        """A precision that must not be infinite, unless the row of P is zero.
+
+        Args:
+          precision: [..., 1] or [..., N].
+          infinite: where it is, bool of the same shape or [..., N].
+        """
+        if self._positive_diag:
+            return precision
+
+        def without_density():
+            rows = self._factor().stopped().row_sum_of_squares()
+            return tf.reduce_any(infinite & (rows > 0.0))
+
+        bad = tf.cond(tf.reduce_any(infinite), without_density, lambda: tf.constant(False))
+        told = (
+            "cov_diag must be positive wherever the row of P is not zero, got zero: such an entry "
+            "has no noise of its own, which the density needs. A small number, as 1e-6 of the "
+            "variance, will do."
+        )
+        if tf.executing_eagerly():
+            if bad:
+                raise ValueError(told)
+            return precision
+        with tf.control_dependencies([tf.debugging.Assert(~bad, [told])]):
+            return tf.where(bad, tf.constant(float("nan"), precision.dtype), precision)
 
     def _factorise(self) -> Factorisation:
         return Factorisation.of(self._factor(), self._precision())
@@ -181,9 +214,10 @@ class LowRankMultivariateNormal(
         """log|D| over the entries that are not point masses, float64 [...]."""
         diag, isotropic = self._diag()
         diag = tf.cast(diag, tf.float64)
+        log_diag = tf.math.log(tf.where(diag > 0, diag, 1.0))
         if isotropic:
-            return self._event_size() * tf.math.log(diag[..., 0])
-        return tf.reduce_sum(tf.math.log(tf.where(diag > 0, diag, 1.0)), axis=-1)
+            return self._event_size() * log_diag[..., 0]
+        return tf.reduce_sum(log_diag, axis=-1)
 
     def _event_size(self) -> tf.Tensor:
         return tf.cast(self.event_shape_tensor()[0], tf.float64)
@@ -191,9 +225,10 @@ class LowRankMultivariateNormal(
     def _degrees_of_freedom(self) -> tf.Tensor:
         """How many entries are not point masses, float64 [...]."""
         diag, isotropic = self._diag()
+        counted = tf.cast(diag > 0, tf.float64)
         if isotropic:
-            return self._event_size()
-        return tf.reduce_sum(tf.cast(diag > 0, tf.float64), axis=-1)
+            return self._event_size() * counted[..., 0]
+        return tf.reduce_sum(counted, axis=-1)
 
     # --- tfd.Distribution -------------------------------------------------------------------
 
@@ -216,6 +251,15 @@ class LowRankMultivariateNormal(
     def _sample_and_log_prob(self, sample_shape, seed, **kwargs):
         value = self._call_sample_n(sample_shape, seed=seed, **kwargs)
         return value, self._log_prob(value)
+
+    def _no_cdf(self, value, **kwargs):
+        raise NotImplementedError(
+            f"{type(self).__name__} has no cdf, survival function or quantiles: no closed form is "
+            "known for several correlated entries. Of one entry, use tfd.Normal with `mean` and "
+            "`stddev`."
+        )
+
+    _cdf = _log_cdf = _survival_function = _log_survival_function = _quantile = _no_cdf
 
     def _prob(self, value):
         return tf.exp(self._log_prob(value))

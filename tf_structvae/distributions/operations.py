@@ -30,6 +30,7 @@ class LowRankOperations:
     _factor: Any
     _diag: Any
     _precision: Any
+    _guarded: Any
     _with_factor: Any
     _dense: Any
     _broadcast_event: Any
@@ -274,6 +275,7 @@ class LowRankOperations:
             # A point mass that is observed without noise stays what it is.
             zero, one = tf.zeros([], self.dtype), tf.ones([], self.dtype)
             weights = tf.where(mask, tf.math.reciprocal_no_nan(diag + noise), zero)
+            weights = self._guarded(weights, mask & (diag + noise == 0.0))
             gain = tf.where(mask & (noise == 0.0), one, diag * weights)
             observed = Factorisation.of(self._factor(), weights)
             m, _ = observed.explain((value - loc)[..., tf.newaxis])

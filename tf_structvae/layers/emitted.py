@@ -7,6 +7,7 @@ wanted, an emitted distribution stands for its mean.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
@@ -24,6 +25,9 @@ class MeanAsTensor:
     mean: Any
     batch_shape: Any
     event_shape: Any
+    match_noise: Callable[[tf.Tensor, tf.Tensor, Any], None] | None = None
+    """What a loss is to tell the moments of the noise posterior: `LowRankNormalHead.match_noise`,
+    of what is emitted in training by a head whose scale is set by them."""
 
     @property
     def shape(self) -> tf.TensorShape:
@@ -48,9 +52,13 @@ tf.register_tensor_conversion_function(MeanAsTensor, _to_tensor)
 class EmittedLowRankNormal(MeanAsTensor, LowRankMultivariateNormal):
     """`LowRankMultivariateNormal`; as a tensor its mean."""
 
+    _positive_diag = True
+
 
 class EmittedFeatureLowRankNormal(MeanAsTensor, FeatureLowRankMultivariateNormal):
     """`FeatureLowRankMultivariateNormal`; as a tensor its mean."""
+
+    _positive_diag = True
 
 
 class EmittedNormalDiag(MeanAsTensor, tfp.distributions.MultivariateNormalDiag):

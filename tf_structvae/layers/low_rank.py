@@ -35,6 +35,10 @@ class LowRankNormalHead(NormalHead):
       factor_scale="closed_form_triangular": the same with T lower triangular, so that P keeps the
         order of its columns.
 
+    `NegativeLogLikelihood` and `StructuredVAE` call `match_noise` once a training step, with what
+    they see of the targets. A loss of your own has to do so itself, or a closed-form scale stays
+    where it starts.
+
     Args:
       channels: C of the image.
       rank: R.
@@ -63,6 +67,8 @@ class LowRankNormalHead(NormalHead):
       ([7], [48], 5)
     """
 
+    _FACTOR_SCALES: tuple[str, ...] = FACTOR_SCALES
+
     def __init__(
         self,
         channels: int,
@@ -77,8 +83,9 @@ class LowRankNormalHead(NormalHead):
     ):
         super().__init__(channels, epsilon, noise, mean_initial, **kwargs)
         check_positive_int("rank", rank)
-        if factor_scale not in FACTOR_SCALES:
-            raise ValueError(f"factor_scale must be one of {FACTOR_SCALES}, got {factor_scale!r}.")
+        allowed = self._FACTOR_SCALES
+        if factor_scale not in allowed:
+            raise ValueError(f"factor_scale must be one of {allowed}, got {factor_scale!r}.")
         if not (is_finite(factor_initial) and factor_initial > 0):
             raise ValueError(f"factor_initial must be finite and positive, got {factor_initial!r}.")
         self.rank = rank
@@ -112,7 +119,13 @@ class LowRankNormalHead(NormalHead):
                 aggregation="only_first_replica",
             )
 
-    def call(self, features):
+    def call(self, features, training=False):
+        p = self._emit(features)
+        if training and self.closed_form:
+            p.match_noise = self.match_noise
+        return p
+
+    def _emit(self, features):
         pixels = self._pixels(features)
         kernel = tf.convert_to_tensor(self.factor_kernel)
         if self.factor_scale == "log_scale":
@@ -147,6 +160,9 @@ class LowRankNormalHead(NormalHead):
           second_moment: A, the mean of E[omega_p omega_p^T | x], [R, R].
           rate: step size; 0.02 is a good one.
         """
+        first_moment, second_moment, rate = (
+            tf.cast(x, self.variable_dtype) for x in (first_moment, second_moment, rate)
+        )
         excess = second_moment - tf.eye(self.rank, dtype=second_moment.dtype)
         rate /= 1.0 + 0.05 * tf.norm(excess)
         shift = rate * tf.linalg.matvec(

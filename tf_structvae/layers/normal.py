@@ -43,6 +43,11 @@ class NormalHead(keras.layers.Layer):
     ):
         kwargs.setdefault("dtype", "float32")  # also under a mixed-precision policy
         super().__init__(**kwargs)
+        if self.compute_dtype not in ("float32", "float64"):
+            raise ValueError(
+                "dtype must be 'float32' or 'float64', whatever the precision of other layers, got "
+                f"{self.dtype_policy.name!r}: half precision cannot hold a density over all pixels."
+            )
         check_positive_int("channels", channels)
         if not (is_finite(epsilon) and epsilon > 0):
             raise ValueError(f"epsilon must be a finite positive variance, got {epsilon!r}.")

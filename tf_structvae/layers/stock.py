@@ -43,7 +43,9 @@ class StockLowRankNormalHead(LowRankNormalHead):
     not to train. It has no closed-form scale, which needs the noise posterior.
     """
 
-    def call(self, features):
-        p = super().call(features)
+    _FACTOR_SCALES = ("kernel", "log_scale")
+
+    def call(self, features, training=False):
+        p = self._emit(features)
         diag = tf.broadcast_to(p.cov_diag, tf.shape(p.loc))
         return StockLowRankNormal(p.loc, diag, p.cov_factor)
