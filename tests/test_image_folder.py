@@ -1,162 +1,16 @@
-import io
+"""image_folder: what a folder holds, and its records."""
+
 import json
 import os
-import struct
-import zlib
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from pictures import BAD, encoded, picture
 from PIL import Image
 
 from tf_structvae.datasets import fit, folder_listing, image_files, image_folder
 from tf_structvae.datasets.image_folder import ImageFolder, config_name, make_config
-
-
-def picture(height=20, width=24, mode="RGB", seed=0):
-    rng = np.random.default_rng(seed)
-    coarse = rng.integers(0, 256, (4, 4, 3), "u1")
-    return Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC).convert(mode)
-
-
-def encoded(image, kind="PNG", **options):
-    data = io.BytesIO()
-    image.save(data, kind, **options)
-    return data.getvalue()
-
-
-def chunk(name, body):
-    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
-
-
-def png(width, height, depth, colour, rows):
-    """A PNG by hand: https://www.w3.org/TR/png-3/."""
-    header = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
-    parts = (b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*p) for p in parts)
-
-
-def flipped(data, at):
-    return data[:at] + bytes([data[at] ^ 0x55]) + data[at + 1 :]
-
-
-def bad_files():
-    """name -> (bytes, how the reason starts)."""
-    good, frames = picture(), [picture(seed=s) for s in (1, 2)]
-    whole = encoded(good)
-    jpeg, webp = encoded(good, "JPEG"), encoded(good, "WEBP")
-    key = {"transparency": (1, 2, 3)}
-    return {
-        "zero.png": (b"", "empty"),
-        "text.png": (b"no image at all", "not a PNG"),
-        "gif.jpg": (encoded(good.convert("P"), "GIF"), "not a PNG"),
-        "header_only.png": (whole[:20], "corrupt or truncated"),
-        "half.png": (whole[: len(whole) // 2], "corrupt or truncated"),
-        "no_end.png": (whole[:-2], "corrupt or truncated"),
-        "flipped.png": (flipped(whole, len(whole) // 2), "corrupt or truncated"),
-        "checksum.png": (flipped(whole, len(whole) - 14), "corrupt or truncated"),
-        "half.jpg": (jpeg[: len(jpeg) // 2], "corrupt or truncated"),
-        "cut.jpg": (jpeg[:-40], "corrupt or truncated"),
-        "half.webp": (webp[: len(webp) // 2], "corrupt or truncated"),
-        "grey16.png": (png(3, 2, 16, 0, bytes(2 * 7)), "16 bits"),
-        "rgb16.png": (png(3, 2, 16, 2, bytes(2 * 19)), "16 bits"),
-        "cmyk.jpg": (encoded(good.convert("CMYK"), "JPEG"), "CMYK"),
-        "rgba.png": (encoded(good.convert("RGBA")), "alpha"),
-        "la.png": (encoded(good.convert("LA")), "alpha"),
-        "rgba.webp": (encoded(Image.new("RGBA", (9, 9), (9, 9, 9, 9)), "WEBP"), "alpha"),
-        "palette.png": (encoded(good.convert("P"), transparency=0), "alpha"),
-        "colour_key.png": (encoded(good, **key), "alpha"),
-        "animated.png": (encoded(good, save_all=True, append_images=frames), "animated"),
-        "animated.webp": (encoded(good, "WEBP", save_all=True, append_images=frames), "animated"),
-        "bomb.png": (png(10**4, 10**4, 8, 0, b""), "more pixels"),
-        "bigger_bomb.png": (png(10**5, 10**5, 8, 0, b""), "more pixels"),
-        "no_pixels.png": (png(0, 5, 8, 0, b""), "corrupt or truncated"),
-    }
-
-
-BAD = bad_files()
-
-
-@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-def test_bad_files_are_refused_with_a_reason():
-    for name, (data, reason) in BAD.items():
-        with pytest.raises(image_files.Refused) as caught:
-            image_files.decode(data)
-        assert caught.value.reason.startswith(reason), name
-
-
-def test_no_damage_passes_that_changes_pixels():
-    """A cut file is refused, or lacks nothing but an end mark; a changed PNG likewise."""
-    small = picture(6, 5)
-    for kind in ("PNG", "JPEG", "WEBP"):
-        data = encoded(small, kind)
-        whole = np.asarray(image_files.decode(data))
-        damaged = [data[:n] for n in range(len(data))]
-        if kind == "PNG":  # the others hold no checksum
-            damaged += [flipped(data, at) for at in range(len(data))]
-        refused = 0
-        for d in damaged:
-            try:
-                np.testing.assert_array_equal(np.asarray(image_files.decode(d)), whole)
-            except image_files.Refused:
-                refused += 1
-        assert refused > 0.95 * len(damaged)
-
-
-def test_good_files_decode_as_pillow_does():
-    for kind in ("PNG", "JPEG", "WEBP"):
-        for mode in ("1", "L", "P", "RGB"):
-            image = picture(mode="RGB" if mode == "P" and kind != "PNG" else mode)
-            data = encoded(image, kind)
-            decoded = image_files.decode(data)
-            assert decoded.mode == ("L" if mode in ("1", "L") and kind != "WEBP" else "RGB")
-            expected = Image.open(io.BytesIO(data)).convert(decoded.mode)
-            np.testing.assert_array_equal(np.asarray(decoded), np.asarray(expected))
-
-
-def test_jpeg_with_previews_behind_is_no_animation():
-    """Multi-Picture Format (CIPA DC-007), which cameras write."""
-    data = encoded(picture(), "MPO", save_all=True, append_images=[picture(seed=1)])
-    assert Image.open(io.BytesIO(data)).n_frames == 2
-    expected = image_files.decode(encoded(picture(), "JPEG"))
-    np.testing.assert_array_equal(np.asarray(image_files.decode(data)), np.asarray(expected))
-
-
-def test_colour_is_seen_in_pixels():
-    grey, colour = picture(mode="L"), picture()
-    for kind in ("PNG", "JPEG", "WEBP"):
-        assert not image_files.has_colour(encoded(grey, kind))
-        assert not image_files.has_colour(encoded(grey.convert("RGB"), kind))
-        assert image_files.has_colour(encoded(colour, kind))
-    assert image_files.has_colour(encoded(colour.convert("P")))
-
-
-def test_exif_orientation():
-    """The tag tells where row 0 and column 0 of the file are in what is seen."""
-    seen = np.asarray(picture(5, 7))
-    stored = {
-        1: seen,
-        2: seen[:, ::-1],
-        3: seen[::-1, ::-1],
-        4: seen[::-1],
-        5: seen.transpose(1, 0, 2),  # row 0 is the left side, column 0 the top
-        6: seen[:, ::-1].transpose(1, 0, 2),  # row 0 is the right side, column 0 the top
-        7: seen[::-1, ::-1].transpose(1, 0, 2),  # right side, bottom
-        8: seen[::-1].transpose(1, 0, 2),  # left side, bottom
-    }
-    for orientation, pixels in stored.items():
-        exif = Image.Exif()
-        exif[0x0112] = orientation
-        data = encoded(Image.fromarray(np.ascontiguousarray(pixels)), exif=exif)
-        np.testing.assert_array_equal(np.asarray(image_files.decode(data)), seen)
-
-
-def test_in_threads_keeps_order_and_a_bounded_window():
-    taken = []
-    results = image_files.in_threads(lambda i: i * i, (taken.append(i) or i for i in range(1000)))
-    assert next(results) == (0, 0)
-    assert len(taken) <= 4 * 32
-    assert list(results) == [(i, i * i) for i in range(1, 1000)]
 
 
 def write(root, names, make=lambda i: encoded(picture(4, 4, "L", i))):
@@ -275,9 +129,9 @@ def test_roots_that_are_refused(tmp_path, monkeypatch):
     else:  # nothing is closed to root
 
         def closed(path):
-            raise tf.errors.PermissionDeniedError(None, None, f"{path}; Permission denied")
+            raise PermissionError(13, "Permission denied", path)
 
-        monkeypatch.setattr(tf.io.gfile, "listdir", closed)
+        monkeypatch.setattr(os, "listdir", closed)
     with pytest.raises(PermissionError, match=r"manual_dir .* cannot be read: .*denied"):
         make_config(str(tmp_path))
 
@@ -291,6 +145,7 @@ def test_roots_that_are_refused(tmp_path, monkeypatch):
         ({"fractions": (0.8, 0.2)}, "fractions must be three"),
         ({"fractions": (0.8, 0.2, 0.0)}, "fractions must be three"),
         ({"fractions": (0.8, 0.1, 0.2)}, "fractions must be three"),
+        ({"background": "#12345"}, "background .* must be a colour, .* got '#12345'"),
     ],
 )
 def test_wrong_options(tmp_path, options, message):
@@ -302,6 +157,7 @@ def test_config_name_follows_options_and_folder(tmp_path):
     root = write(tmp_path / "a", numbered(60))
     names = [config_name(root)]
     assert config_name(root, 64, 64, "crop") == names[0] == make_config(root).name
+    assert config_name(root, background="#FFFFFF") == names[0]
     for options in (
         {"height": 32},
         {"width": 32},
@@ -309,6 +165,7 @@ def test_config_name_follows_options_and_folder(tmp_path):
         {"channels": 1},
         {"strict": True},
         {"fractions": (0.7, 0.2, 0.1)},
+        {"background": "black"},
     ):
         names.append(config_name(root, **options))
     write(tmp_path / "a", ["new.png"])
@@ -378,8 +235,7 @@ def test_mixture_skips_bad_files_and_says_so(mixture, tmp_path, capsys):
     assert all(skipped[name].startswith(BAD[name][1]) for name in BAD)
     out = capsys.readouterr().out
     assert f"{len(BAD)} of {len(BAD) + 39} files skipped" in out
-    assert "2 CMYK" not in out
-    assert "1 CMYK:\n  train/0/cmyk.jpg" in out
+    assert "2 animated:\n  train/0/animated.png" in out
     assert str(builder.data_path / image_folder.SKIPPED) in out
     again = build(mixture, tmp_path)  # nothing to do, nothing to say
     assert "skipped" not in capsys.readouterr().out
@@ -444,6 +300,73 @@ def test_unreadable_file_is_skipped(tmp_path, monkeypatch, capsys):
     assert "gone.png" in out
 
 
+def strange(folder):
+    """Beside images: a pipe, a device, and names in Latin-1, as other systems write them."""
+    root = write(folder, [*numbered(20, "a/"), *numbered(20, "b/")])
+    os.mkfifo(folder / "a/pipe.png")
+    (folder / "a/zeros.png").symlink_to("/dev/zero")
+    latin = os.fsencode(folder) + b"/b/caf\xe9"
+    for name in (latin + b".png", latin + b".t\xe9xt"):
+        with open(name, "wb") as f:
+            f.write(encoded(picture()))
+    os.mkdir(os.fsencode(folder) + b"/d\xe9but")
+    return root
+
+
+REFUSED = {
+    "a/pipe.png": "pipe, socket or device",
+    "a/zeros.png": "pipe, socket or device",
+    r"b/caf\xe9.png": "name is not UTF-8",
+    r"d\xe9but": "name is not UTF-8",
+}
+
+
+def test_strange_files_are_skipped_and_named(tmp_path, capsys):
+    """A name that is not UTF-8 blocked the folder, and a pipe was waited for without end."""
+    root = strange(tmp_path / "images")
+    listing = folder_listing.scan(root)
+    assert dict(listing.refused) == REFUSED
+    assert listing.labels == ("a", "b")
+    assert listing.notes[0].endswith(r": 1 .t\xe9xt")
+    builder = build(root, tmp_path / "data")
+    assert sum(i.num_examples for i in builder.info.splits.values()) == 40
+    out = capsys.readouterr().out
+    assert "4 of 44 files skipped" in out
+    told = json.loads((builder.data_path / image_folder.SKIPPED).read_text())
+    assert {s["path"]: s["reason"] for s in told["skipped"]} == REFUSED
+    with pytest.raises(ValueError, match="4 of 44 files cannot be used") as caught:
+        build(root, tmp_path / "data", strict=True)
+    assert all(f"  {name}\n" in f"{caught.value}\n" for name in REFUSED)
+    for path in (tmp_path / "images").rglob("0*.png"):
+        path.unlink()
+    with pytest.raises(ValueError, match=r"holds no image(?s:.*)a/pipe\.png: pipe, socket"):
+        folder_listing.scan(root)
+
+
+def test_background_of_a_folder(tmp_path, capsys):
+    """Said once; records of another background are not taken for it."""
+    clear = Image.new("LA", (10, 8), (200, 0))
+    root = write(
+        tmp_path / "images", numbered(40), lambda i: encoded(clear if i % 4 else picture())
+    )
+    white = build(root, tmp_path / "data")
+    told = f"{root}: 30 of 40 files have transparent parts, which show #ffffff"
+    assert capsys.readouterr().out.count(told) == 1
+    for builder, colour in (
+        (white, [255, 255, 255]),
+        (build(root, tmp_path / "data", background="#0a0b0c"), [10, 11, 12]),
+    ):
+        clear = [
+            e for s in folder_listing.SPLITS for e in read(builder, s) if int(e["filename"][:4]) % 4
+        ]
+        assert len(clear) == 30
+        assert all(np.all(e["image"] == colour) for e in clear)
+    build(root, tmp_path / "data")
+    assert "transparent" in capsys.readouterr().out  # of the second build alone
+    build(root, tmp_path / "data")
+    assert "transparent" not in capsys.readouterr().out
+
+
 def test_folder_that_is_a_url(tmp_path):
     """TensorFlow's file system in memory stands for a bucket."""
     root = "ram://photos"
@@ -471,10 +394,10 @@ def test_split_without_one_good_file(tmp_path):
 
 
 def test_long_summaries_are_cut():
-    refused = [(f"{i}.png", image_files.Refused("CMYK")) for i in range(25)]
+    refused = [(f"{i}.png", image_files.Refused("mode X")) for i in range(25)]
     refused.append(("a.png", image_files.Refused("animated", "3 frames")))
     lines = image_files.summarise(refused).splitlines()
-    assert lines[:2] == ["25 CMYK:", "  0.png"]
+    assert lines[:2] == ["25 mode X:", "  0.png"]
     assert lines[10:] == ["  9.png", "  ... and 15 more", "1 animated:", "  a.png (3 frames)"]
 
 

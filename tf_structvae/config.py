@@ -10,6 +10,7 @@ from ml_collections import ConfigDict, config_dict
 
 from tf_structvae import config_fields
 from tf_structvae.datasets import Spec
+from tf_structvae.datasets.spec import NIFTI
 
 LIKELIHOODS = ("low_rank", "independent", "stock_low_rank")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
@@ -56,16 +57,8 @@ def default() -> ConfigDict:
                 "label": "",  # the class attribute of a conditional model; "": unconditional
                 "flip": False,  # mirror half of the training images
                 "shift": 0,  # move training images by up to so many pixels
-                "nifti": {  # of ukbb, docs/ukbb.md
-                    "axis": "axial",
-                    "slices": (0.4, 0.6, 0.02),
-                    "spacing": 0.0,
-                    "pattern": "",
-                    "normalization": "percentile:99.5",
-                    "participant": "",
-                    "fractions": (0.8, 0.1, 0.1),
-                    "seed": 0,
-                },
+                "background": "white",  # of image_folder: "#rrggbb" or a name, behind transparency
+                "nifti": dict(NIFTI),  # of ukbb, docs/ukbb.md
             },
             "model": {
                 "likelihood": "low_rank",  # independent: the standard VAE; stock_low_rank: by TFP

@@ -88,7 +88,7 @@ def load(
       attributes: deliver dicts with "image", "label" and what else each image carries.
       label: a class attribute; deliver (images, its int32 values [B]), for conditional models.
       **options: further fields of `Spec`: variant, data_dir, manual_dir, fit, channels, strict,
-        limit, nifti.
+        limit, nifti, background.
 
     Raises:
       ValueError, FileNotFoundError, ImportError: what is missing, and what to do.

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import functools
 import io
-import multiprocessing
 import os
-import signal
 from collections.abc import Callable, Iterator
 
 import numpy as np
+
+from tf_structvae import worker_processes
 
 Draw = Callable[[int, str, int, int, int], tuple[np.ndarray, dict]]
 
@@ -28,20 +28,16 @@ def draw_split(
       seed, split: handed to `draw`.
       count: number of examples.
       height, width: of the images, in pixels.
+
+    Raises:
+      ChildProcessError: a process could not be started, or was killed.
     """
     render = functools.partial(_render, draw, seed, split, height, width)
     workers = min(os.cpu_count() or 1, count // _SHARE)
     if workers < 2:
         yield from map(render, range(count))
         return
-    # spawn, since TensorFlow's threads do not survive a fork
-    with multiprocessing.get_context("spawn").Pool(workers, _ignore_interrupts) as pool:
-        yield from pool.imap(render, range(count), chunksize=_CHUNK)
-
-
-def _ignore_interrupts() -> None:
-    """Ctrl-C reaches all processes; the first one ends the others."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    yield from worker_processes.map_ordered(render, range(count), workers, _CHUNK)
 
 
 def _render(

@@ -39,6 +39,7 @@ class Listing:
     files: tuple[File, ...]
     labels: tuple[str, ...]  # sorted; empty if the layout has none
     notes: tuple[str, ...]  # what the user should know of
+    refused: tuple[tuple[str, str], ...] = ()  # paths beside `files`, and why they cannot be used
 
     def fingerprint(self) -> str:
         """16 hex digits that change with the root and any file's path, size or time."""
@@ -70,11 +71,12 @@ def scan(root: str, fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)) -> 
       FileNotFoundError, PermissionError: it is not there, or some folder cannot be read.
     """
     root = folder_walk.check_root(root)
-    found, folders, others = folder_walk.walk(root)
+    found, folders, others, refused = folder_walk.walk(root)
     if not found:
+        unusable = "".join(f"\n  {path}: {why}" for path, why in refused[:10])
         raise ValueError(
             f"manual_dir {root!r} holds no image ({', '.join(SUFFIXES)}) in any of the layouts "
-            f"{folder_walk.LAYOUTS}."
+            f"{folder_walk.LAYOUTS}.{unusable}"
         )
     notes = []
     if others:
@@ -88,7 +90,7 @@ def scan(root: str, fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)) -> 
     files.sort(key=lambda f: (SPLITS.index(f.split), f.path))
     _check_splits(root, files, fractions)
     labels = _labels(root, files)
-    return Listing(root, tuple(files), labels, tuple(notes))
+    return Listing(root, tuple(files), labels, tuple(notes), tuple(sorted(refused)))
 
 
 def _official(root, found, official, fractions, notes) -> list[File]:

@@ -12,6 +12,7 @@ from tf_structvae.datasets.image_files import SUFFIXES, in_threads
 
 LAYOUTS = "ROOT/*.png, ROOT/label/*.png, ROOT/{train,validation,test}/[label/]*.png"
 _DEPTH = 2  # of folders below the root: split and label
+_NO_FILE = (-2, 0)  # in place of the size and time of a pipe, socket or device
 
 
 class Found(NamedTuple):
@@ -20,6 +21,7 @@ class Found(NamedTuple):
     images: list[tuple[str, int, int]]  # path, bytes, time of change in ns
     folders: list[str]
     others: collections.Counter  # other files by suffix
+    refused: list[tuple[str, str]]  # images and folders that cannot be used: as shown, and why
 
 
 def is_remote(path: str) -> bool:
@@ -54,24 +56,33 @@ def walk(root: str) -> Found:
     """Lists all below `root`, but for names that start with a dot, and `__MACOSX`.
 
     Raises:
-      ValueError: folders deeper than the layouts, or names that are not UTF-8.
+      ValueError: folders deeper than the layouts.
       PermissionError: some folder cannot be read.
     """
-    found = Found([], [], collections.Counter())
+    found = Found([], [], collections.Counter(), [])
     waiting = [""]
     while waiting:
         folder = waiting.pop()
         paths = [f"{folder}/{name}" if folder else name for name in _names(root, folder)]
         for path, status in _statuses(root, paths):
-            suffix = PurePosixPath(path).suffix.lower()
-            if status is None:
+            suffix = PurePosixPath(shown(path)).suffix.lower()
+            if status is not None and suffix not in SUFFIXES:
+                found.others[suffix] += 1
+            elif shown(path) != path:
+                found.refused.append((shown(path), "name is not UTF-8"))
+            elif status == _NO_FILE:
+                found.refused.append((path, "pipe, socket or device"))
+            elif status is None:
                 found.folders.append(path)
                 waiting.append(path)
-            elif suffix in SUFFIXES:
-                found.images.append((path, *status))
             else:
-                found.others[suffix] += 1
+                found.images.append((path, *status))
     return found
+
+
+def shown(path: str) -> str:
+    r"""A path as it may be printed and stored: bytes that are not UTF-8 become "\xe9"."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _names(root: str, folder: str) -> list[str]:
@@ -83,11 +94,8 @@ def _names(root: str, folder: str) -> list[str]:
         )
     path = f"{root}/{folder}" if folder else root
     try:
-        names = tf.io.gfile.listdir(path)
-    except UnicodeDecodeError as error:
-        raise ValueError(
-            f"manual_dir {root!r}: folder {path!r} holds a file whose name is not UTF-8: {error}."
-        ) from error
+        # gfile refuses a whole folder for one name that is not UTF-8
+        names = tf.io.gfile.listdir(path) if is_remote(root) else os.listdir(path)
     except (OSError, tf.errors.OpError) as error:
         raise PermissionError(
             f"manual_dir {root!r}: folder {path!r} cannot be read: {error}"
@@ -106,7 +114,7 @@ def _statuses(root: str, paths: list[str]):
 
 
 def _status(path: str) -> tuple[int, int] | None:
-    """(size, mtime in ns) of a file, (-1, 0) if it cannot be told; None for a folder."""
+    """(size, mtime in ns) of a file, (-1, 0) if it cannot be told; None for a folder; _NO_FILE."""
     import tensorflow as tf
 
     try:
@@ -114,6 +122,9 @@ def _status(path: str) -> tuple[int, int] | None:
             s = tf.io.gfile.stat(path)
             return None if s.is_directory else (s.length, s.mtime_nsec)
         t = os.stat(path)  # gfile tells local times in whole seconds only
-        return None if stat.S_ISDIR(t.st_mode) else (t.st_size, t.st_mtime_ns)
+        if stat.S_ISDIR(t.st_mode):
+            return None
+        # opening a pipe would wait for somebody to write
+        return (t.st_size, t.st_mtime_ns) if stat.S_ISREG(t.st_mode) else _NO_FILE
     except (OSError, tf.errors.OpError):
         return -1, 0

@@ -8,7 +8,7 @@ import io
 import os
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -24,6 +24,8 @@ _PNG_END = b"IEND\xaeB`\x82"  # the last chunk with its checksum
 _ORIENTATION = 0x0112  # the EXIF tag
 # Grey kept as lossy WebP comes back with channels one level apart.
 _GREY_LEVELS = 2
+_WHITE = (255, 255, 255)
+_GREY_MODES = ("1", "L", "LA", "La", "I", "I;16", "I;16L", "I;16B")
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
@@ -37,11 +39,23 @@ class Refused(ValueError):
         self.detail = detail
 
 
-def decode(data: bytes) -> Image.Image:
-    """Decodes all of a PNG, JPEG or WebP file of 8-bit grey, colour or opaque palette.
+class Decoded(NamedTuple):
+    """An upright image of mode "L" or "RGB", and whether the background shows through."""
 
-    Returns:
-      An upright image (EXIF orientation applied) of mode "L" or "RGB".
+    image: Image.Image
+    transparent: bool
+
+
+def decode(data: bytes, background: tuple[int, int, int] = _WHITE) -> Decoded:
+    """Decodes all of a PNG, JPEG or WebP file.
+
+    EXIF orientation is applied. 16 bits become 8, palettes their colours, CMYK what Pillow makes of
+    it without the file's colour profile. Alpha that is opaque everywhere is dropped; other alpha,
+    transparent palette entries and colour keys let the background through.
+
+    Args:
+      data: of the file.
+      background: red, green and blue, 0 to 255.
 
     Raises:
       Refused: any other file. JPEG and WebP hold no checksum, so damage that leaves one decodable
@@ -56,8 +70,7 @@ def decode(data: bytes) -> Image.Image:
             _check_header(image, data)
             _check_end(image, data)
             image.load()
-            upright = _upright(image)
-            return upright.convert("L" if image.mode in ("1", "L") else "RGB")
+            return _on_background(_eight_bits(_upright(image)), background)
     except Refused:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
@@ -83,15 +96,42 @@ def _check_header(image: Image.Image, data: bytes) -> None:
     # MPO is what cameras write: a JPEG photo, with previews of it behind
     if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
         raise Refused("animated")
-    # Pillow decodes 16-bit colour to 8 bits without a word
-    if (image.format == "PNG" and data[_PNG_BIT_DEPTH] == 16) or image.mode.startswith("I"):
-        raise Refused("16 bits a channel")
-    if image.mode == "CMYK":
-        raise Refused("CMYK")
+    if _is_16_bit(image, data) and image.mode == "RGB" and "transparency" in image.info:
+        raise Refused("16-bit colour with a transparent colour")  # 8 bits do not tell which it is
+
+
+def _is_16_bit(image: Image.Image, data: bytes) -> bool:
+    return image.format == "PNG" and data[_PNG_BIT_DEPTH] == 16
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """16-bit grey, which Pillow would clip, by its nearest level; Pillow itself reduces colour."""
+    from PIL import Image
+
+    if not image.mode.startswith("I"):
+        return image
+    levels = np.asarray(image).astype(np.uint32)
+    grey = Image.fromarray(((levels + 128) // 257).astype(np.uint8))
+    key = image.info.get("transparency")
+    if key is None:
+        return grey
+    opaque = Image.fromarray(np.where(levels == key, 0, 255).astype(np.uint8))
+    return Image.merge("LA", (grey, opaque))
+
+
+def _on_background(image: Image.Image, background: tuple[int, int, int]) -> Decoded:
+    """Source over background, in the numbers of the file, as browsers do it."""
+    from PIL import Image
+
+    grey = image.mode in _GREY_MODES
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        raise Refused("alpha channel or transparency", f"mode {image.mode}")
-    if image.mode not in ("1", "L", "P", "RGB"):
-        raise Refused("neither 8-bit grey nor RGB", f"mode {image.mode}")
+        image = image.convert("RGBA")
+        if image.getextrema()[3][0] < 255:
+            below = Image.new("RGBA", image.size, (*background, 255))
+            grey = grey and len(set(background)) == 1
+            laid = Image.alpha_composite(below, image).convert("RGB")
+            return Decoded(laid.getchannel(0) if grey else laid, True)
+    return Decoded(image.convert("RGB").getchannel(0) if grey else image.convert("RGB"), False)
 
 
 def _check_end(image: Image.Image, data: bytes) -> None:
@@ -123,8 +163,12 @@ def _upright(image: Image.Image) -> Image.Image:
     return image if turn is None else image.transpose(turn)
 
 
-def has_colour(data: bytes) -> bool:
+def has_colour(data: bytes, background: tuple[int, int, int] = _WHITE) -> bool:
     """Whether any pixel's channels differ by more than rounding.
+
+    Args:
+      data: of the file.
+      background: see `decode`.
 
     Raises:
       Refused: see `decode`; not for a file that says it is grey, which needs no decoding.
@@ -132,9 +176,9 @@ def has_colour(data: bytes) -> bool:
     from PIL import Image
 
     with contextlib.suppress(Exception), Image.open(io.BytesIO(data), formats=_FORMATS) as image:
-        if image.mode in ("1", "L"):
+        if image.mode in _GREY_MODES and len(set(background)) == 1:
             return False
-    pixels = np.asarray(decode(data).convert("RGB"), np.int16)
+    pixels = np.asarray(decode(data, background).image.convert("RGB"), np.int16)
     return bool((pixels.max(-1) - pixels.min(-1)).max() > _GREY_LEVELS)
 
 

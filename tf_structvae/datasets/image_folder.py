@@ -10,11 +10,11 @@ import functools
 import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
-from PIL import Image
 from tqdm.auto import tqdm
 
 from tf_structvae.datasets import fit, image_files
@@ -35,6 +35,11 @@ SKIPPED = "skipped.json"  # beside the records
 _ALL_LISTED = 1000  # refused files in the error of strict mode
 
 
+class _Fitted(NamedTuple):
+    png: bytes
+    transparent: bool
+
+
 class ImageFolder(tfds.core.GeneratorBasedBuilder):
     """TFDS builder; `ImageFolder(config=make_config(root)).download_and_prepare()`.
 
@@ -47,6 +52,7 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder):
     BUILDER_CONFIGS: list[ImageFolderConfig] = []
     _started: bool
     _refused: list[tuple[str, Refused]]
+    _transparent: int
 
     def _info(self) -> tfds.core.DatasetInfo:
         c = self.builder_config
@@ -72,7 +78,7 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder):
         if (self.data_path / "features.json").exists():  # spares the look at every image
             prepared = tfds.features.FeaturesDict.from_config(os.fspath(self.data_path))
             return prepared["image"].shape[-1]
-        return 3 if _any_colour(c.listing) else 1
+        return 3 if _any_colour(c.listing, c.background) else 1
 
     def download_and_prepare(self, **kwargs) -> None:
         """As of TFDS; then tells of the files left out.
@@ -87,14 +93,24 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder):
         listing = self.builder_config.listing
         for note in listing.notes:
             print(f"{listing.root}: {note}.")
+        if self._transparent:
+            colour = "#{:02x}{:02x}{:02x}".format(*self.builder_config.background)
+            print(
+                f"{listing.root}: {self._transparent} of {_count(listing)} files have transparent "
+                f"parts, which show {colour} (config.data.background)."
+            )
         if self._refused:
             print(
-                f"{listing.root}: {len(self._refused)} of {len(listing.files)} files skipped.\n"
+                f"{listing.root}: {len(self._refused)} of {_count(listing)} files skipped.\n"
                 f"{image_files.summarise(self._refused)}\nlist      {self.data_path / SKIPPED}"
             )
 
     def _split_generators(self, dl_manager):
-        self._started, self._refused = True, []
+        c = self.builder_config
+        self._started, self._transparent = True, 0
+        self._refused = [(path, Refused(why)) for path, why in c.listing.refused]
+        if c.strict and self._refused:
+            self._refuse_all(c.listing.files)
         return {split: self._generate_examples(split) for split in SPLITS}
 
     def _generate_examples(self, split: str) -> Iterator[tuple[int, dict]]:
@@ -102,14 +118,15 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder):
         files = [f for f in c.listing.files if f.split == split]
         count = 0
         fitted = image_files.in_threads(self._fit, files)
-        for file, png in tqdm(fitted, f"fitting {split}", len(files), leave=False, unit="image"):
-            if isinstance(png, Refused):
+        for file, made in tqdm(fitted, f"fitting {split}", len(files), leave=False, unit="image"):
+            if isinstance(made, Refused):
                 if c.strict:
-                    self._refuse(file)
-                self._refused.append((file.path, png))
+                    self._refuse_all(c.listing.files[c.listing.files.index(file) :])
+                self._refused.append((file.path, made))
                 continue
+            self._transparent += made.transparent
             label = {} if file.label is None else {"label": file.label}
-            yield count, {"image": io.BytesIO(png), "filename": file.path, **label}
+            yield count, {"image": io.BytesIO(made.png), "filename": file.path, **label}
             count += 1
         if not count:
             raise ValueError(
@@ -119,26 +136,25 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder):
         if split == SPLITS[-1] and self._refused:
             self._write_skipped()
 
-    def _fit(self, file: File) -> bytes | Refused:
+    def _fit(self, file: File) -> _Fitted | Refused:
         c = self.builder_config
         try:
-            image = _decode(c.root, file)
+            decoded = image_files.decode(_read(c.root, file), c.background)
         except Refused as why:
             return why
-        image = fit.to_channels_pillow(image, self.info.features["image"].shape[-1])
+        image = fit.to_channels_pillow(decoded.image, self.info.features["image"].shape[-1])
         png = io.BytesIO()
         fit.fit_pillow(image, (c.height, c.width), c.policy).save(png, format="PNG")
-        return png.getvalue()
+        return _Fitted(png.getvalue(), decoded.transparent)
 
-    def _refuse(self, first: File) -> None:
-        """Strict mode's error, after a look at all that comes after the `first` bad file."""
+    def _refuse_all(self, files: Sequence[File]) -> None:
+        """Strict mode's error, after a look at all files that were not decoded yet."""
         c = self.builder_config
-        files = c.listing.files[c.listing.files.index(first) :]
         checked = image_files.in_threads(functools.partial(_check, c.root), files)
         bar = tqdm(checked, "checking", len(files), unit="image")
-        bad = [(file.path, why) for file, why in bar if why is not None]
+        bad = [*self._refused, *((file.path, why) for file, why in bar if why is not None)]
         raise ValueError(
-            f"manual_dir {c.root!r}: {len(bad)} of {len(c.listing.files)} files cannot be used "
+            f"manual_dir {c.root!r}: {len(bad)} of {_count(c.listing)} files cannot be used "
             "(strict):\n"
             f"{image_files.summarise(bad, _ALL_LISTED)}"
         )
@@ -149,6 +165,10 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder):
         (self.data_path / SKIPPED).write_text(text + "\n")  # moves along with the records
 
 
+def _count(listing: Listing) -> int:
+    return len(listing.files) + len(listing.refused)
+
+
 def _read(root: str, file: File) -> bytes:
     try:
         with tf.io.gfile.GFile(f"{root}/{file.path}", "rb") as f:
@@ -157,28 +177,25 @@ def _read(root: str, file: File) -> bytes:
         raise Refused("cannot be read", str(error)) from error
 
 
-def _decode(root: str, file: File) -> Image.Image:
-    return image_files.decode(_read(root, file))
-
-
 def _check(root: str, file: File) -> Refused | None:
     try:
-        _decode(root, file)
+        image_files.decode(_read(root, file))
     except Refused as why:
         return why
     return None
 
 
-def _has_colour(root: str, file: File) -> bool:
+def _has_colour(root: str, background: tuple[int, int, int], file: File) -> bool:
     try:
-        return image_files.has_colour(_read(root, file))
+        return image_files.has_colour(_read(root, file), background)
     except Refused:
         return False
 
 
 @functools.lru_cache(maxsize=4)
-def _any_colour(listing: Listing) -> bool:
-    looked = image_files.in_threads(functools.partial(_has_colour, listing.root), listing.files)
+def _any_colour(listing: Listing, background: tuple[int, int, int]) -> bool:
+    look = functools.partial(_has_colour, listing.root, background)
+    looked = image_files.in_threads(look, listing.files)
     with contextlib.closing(looked):  # the first one with colour ends it
         bar = tqdm(looked, "looking for colour", len(listing.files), unit="image", leave=False)
         return any(colour for _, colour in bar)

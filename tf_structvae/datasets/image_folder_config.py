@@ -10,6 +10,7 @@ from typing import Any
 import tensorflow_datasets as tfds
 
 from tf_structvae.datasets import fit, folder_listing
+from tf_structvae.datasets.background import DEFAULT, parse
 from tf_structvae.datasets.folder_listing import Listing
 
 
@@ -24,6 +25,7 @@ class ImageFolderConfig(tfds.core.BuilderConfig):
     channels: int | None = None
     strict: bool = False
     fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    background: tuple[int, int, int] = (255, 255, 255)
     # TFDS logs the configuration
     listing: Listing = dataclasses.field(kw_only=True, repr=False)
 
@@ -36,6 +38,7 @@ def make_config(
     channels: int | None = None,
     strict: bool = False,
     fractions: tuple[float, float, float] = (0.8, 0.1, 0.1),
+    background: str = DEFAULT,
 ) -> ImageFolderConfig:
     """Lists a folder and names its configuration after what is there.
 
@@ -47,6 +50,7 @@ def make_config(
       channels: 1, 3, or None for 3 if any image has colour and 1 if none has.
       strict: whether one unusable file is an error, and not left out.
       fractions: of train, validation and test, where no folders name them.
+      background: what shows through transparent parts, "#rrggbb" or a colour's name.
 
     Returns:
       The configuration for `ImageFolder`.
@@ -57,6 +61,7 @@ def make_config(
     """
     fit.check((height, width), policy, channels)
     fractions = _check_fractions(fractions)
+    colour = parse(background)
     listing = folder_listing.scan(root, fractions)
     options: dict[str, Any] = {
         "root": listing.root,
@@ -66,6 +71,7 @@ def make_config(
         "channels": channels,
         "strict": bool(strict),
         "fractions": fractions,
+        "background": colour,
     }
     told = json.dumps([options, listing.fingerprint()])
     digest = hashlib.sha256(told.encode()).hexdigest()[:16]

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import contextlib
 import functools
 import hashlib
 import io
-import multiprocessing
 import os
-import signal
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm.auto import tqdm
 
+from tf_structvae import worker_processes
 from tf_structvae.datasets import nifti
 from tf_structvae.datasets.nifti_files import Volume
 
@@ -59,7 +56,7 @@ def fill(
 
     Raises:
       ValueError: such a volume, if strict.
-      RuntimeError: a process was killed.
+      ChildProcessError: a process could not be started, or was killed.
     """
     cache.mkdir(parents=True, exist_ok=True)
     todo = [v for v in volumes if not entry(cache, manual_dir, v).exists()]
@@ -84,25 +81,10 @@ def _all(work: Callable, volumes: Sequence[Volume], workers: int) -> Generator[s
     if workers <= 1:
         yield from map(work, volumes)
         return
-    # spawn, since TensorFlow's threads do not survive a fork; an executor and not a Pool, which
-    # would wait for ever for a process that the system has killed
-    pool = concurrent.futures.ProcessPoolExecutor(
-        workers, multiprocessing.get_context("spawn"), initializer=_ignore_interrupts
-    )
     try:
-        yield from pool.map(work, volumes)
-    except BrokenProcessPool as error:
-        raise RuntimeError(
-            "a process that read volumes was killed, perhaps for lack of memory. What is done is "
-            "kept: run it again."
-        ) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _ignore_interrupts() -> None:
-    """Ctrl-C reaches all processes; the first one stops the others once their volume is done."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+        yield from worker_processes.map_ordered(work, volumes, workers)
+    except ChildProcessError as error:
+        raise ChildProcessError(f"{error} What is done is kept: run it again.") from error
 
 
 def _cut_one(volume: Volume, cache: Path, manual_dir: str, slicing: nifti.Slicing) -> str:
@@ -115,9 +97,12 @@ def _cut_one(volume: Volume, cache: Path, manual_dir: str, slicing: nifti.Slicin
     arrays |= {f"png{i}": np.frombuffer(_png(p), np.uint8) for i, p in enumerate(pictures)}
     whole = entry(cache, manual_dir, volume)
     partial = whole.with_suffix(f".{os.getpid()}.tmp")
-    with partial.open("wb") as f:
-        np.savez(f, **arrays)
-    os.replace(partial, whole)
+    try:
+        with partial.open("wb") as f:
+            np.savez(f, **arrays)
+        partial.replace(whole)
+    finally:
+        partial.unlink(missing_ok=True)
     return ""
 
 

@@ -82,7 +82,14 @@ def _image_folder(spec: Spec) -> Opened:
     root = _files(spec)
     if spec.image_size is None:
         raise ValueError("image_size must be given for image_folder: (height, width).")
-    config = make_config(root, *spec.image_size, spec.fit, spec.channels, spec.strict)
+    config = make_config(
+        root,
+        *spec.image_size,
+        spec.fit,
+        spec.channels,
+        spec.strict,
+        background=spec.background,
+    )
     splits = functools.partial(splits_as_named, "those of the folder, or by a hash of the path")
     return Opened(lambda: ImageFolder(config=config, data_dir=spec.data_dir), splits)
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from tf_structvae.datasets import fit
+from tf_structvae.datasets import background, fit
 
 SPLITS = ("train", "validation", "test")
 """Of every data set."""
@@ -15,6 +15,17 @@ NAMES = ("avatars", "brains", "celeb_a", "ukbb", "image_folder", "mnist5k", "lfw
 TFDS_PREFIX = "tfds:"
 FITS = fit.POLICIES
 """How images of another size get to `image_size`."""
+NIFTI = {
+    "axis": "axial",
+    "slices": (0.4, 0.6, 0.02),
+    "spacing": 0.0,
+    "pattern": "",
+    "normalization": "percentile:99.5",
+    "participant": "",
+    "fractions": (0.8, 0.1, 0.1),
+    "seed": 0,
+}
+"""The further fields of `ukbb` and their defaults, docs/ukbb.md."""
 
 
 def check_name(name: str) -> None:
@@ -48,7 +59,9 @@ class Spec:
       channels: 1 or 3; None for what is stored.
       strict: whether one bad file is an error, where it is left out otherwise.
       limit: use only so many images of the training split; None for all.
-      nifti: further fields of `ukbb`.
+      nifti: further fields of `ukbb`; refused elsewhere, unless they are the defaults.
+      background: what shows through transparent parts of the files of `image_folder`, "#rrggbb" or
+        a colour's name; refused elsewhere, unless it is the default.
     """
 
     name: str
@@ -61,6 +74,7 @@ class Spec:
     strict: bool = False
     limit: int | None = None
     nifti: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    background: str = background.DEFAULT
 
     def __post_init__(self):
         """
@@ -72,6 +86,27 @@ class Spec:
         fit.check(size, self.fit, self.channels)
         if self.limit is not None and not (type(self.limit) is int and self.limit > 0):
             raise ValueError(f"limit must be None or a positive integer, got {self.limit!r}.")
+        given = background.parse(self.background) != background.parse(background.DEFAULT)
+        if given and self.name != "image_folder":
+            raise ValueError(
+                f"background must be {background.DEFAULT!r} for {self.name}, got "
+                f"{self.background!r}: it is of image_folder alone."
+            )
+        self._check_nifti()
+
+    def _check_nifti(self) -> None:
+        if self.name == "ukbb":
+            return
+        for key, value in self.nifti.items():
+            if (
+                key not in NIFTI
+                or (tuple(value) if isinstance(value, list) else value) != NIFTI[key]
+            ):
+                allowed = repr(NIFTI[key]) if key in NIFTI else "left out"
+                raise ValueError(
+                    f"nifti.{key} must be {allowed} for {self.name}, got {value!r}: it is of ukbb "
+                    "alone."
+                )
 
     @classmethod
     def of_config(cls, data) -> Spec:
@@ -91,4 +126,5 @@ class Spec:
             strict=data.strict,
             limit=data.limit or None,
             nifti=data.nifti.to_dict(),
+            background=data.background,
         )
