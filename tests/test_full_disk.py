@@ -1,4 +1,4 @@
-"""What is told of a full disk: that no space is left, and for which file. /dev/full is such a disk."""
+"""What is told of a full disk: that no space is left, for which file. /dev/full is such a disk."""
 
 import errno
 import os

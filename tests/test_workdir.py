@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tf_structvae import config as config_lib
-from tf_structvae import files, tf_config, workdir
+from tf_structvae import config_fields, files, tf_config, workdir
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_run_from_before_a_schedule_longer_than_it_was_refused_can_be_read(tmp_p
     config_lib.validate(config)
 
 
-@pytest.mark.parametrize(("part", "name"), config_lib.AT_MOST_STEPS)
+@pytest.mark.parametrize(("part", "name"), config_fields.AT_MOST_STEPS)
 def test_schedules_may_take_all_steps_and_no_more(part, name):
     config = config_lib.default()
     config[part][name] = config.train.steps

@@ -12,7 +12,6 @@ from tf_structvae import config_fields
 from tf_structvae.datasets import Spec
 
 LIKELIHOODS = ("low_rank", "independent", "stock_low_rank")
-AT_MOST_STEPS = (("objective", "pretrain_steps"), ("train", "warmup_steps"))
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 
@@ -300,7 +299,7 @@ def validate(config: ConfigDict) -> None:
         f"at most train.batch_size = {config.train.batch_size}, one part an image",
         lambda v: v <= config.train.batch_size,
     )
-    for part, name in AT_MOST_STEPS:
+    for part, name in config_fields.AT_MOST_STEPS:
         check(
             f"{part}.{name}",
             f"at most config.train.steps = {config.train.steps}",

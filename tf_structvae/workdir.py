@@ -110,7 +110,7 @@ def read_config(workdir: str | Path) -> ConfigDict:
     if wrong:
         raise ValueError("\n".join([f"{saved} is no config of this version:", *wrong]))
     # more than all steps was allowed once, and came to the same
-    for part, name in config_lib.AT_MOST_STEPS:
+    for part, name in config_fields.AT_MOST_STEPS:
         config[part][name] = min(config[part][name], config.train.steps)
     return config
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from absl import flags
 
-from tf_structvae.files import save_figure, write_whole
 from tf_structvae import config_file
+from tf_structvae.files import save_figure, write_whole
 from tf_structvae.programs import command
 
 _CONFIG = flags.DEFINE_string("config", "configs/study.py", "A file with VARIANTS and STUDIES.")
