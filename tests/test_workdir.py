@@ -19,7 +19,7 @@ def runs(tmp_path, monkeypatch):
 
 
 def resumed(directory):
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(ValueError, match="holds no run to go on with") as error:
         workdir.check(directory, config_lib.default(), resume=True)
     return str(error.value)
 

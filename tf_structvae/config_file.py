@@ -77,9 +77,8 @@ def explain(error: BaseException, path: str) -> str | None:
     for found in chain:
         frames = traceback.extract_tb(found.__traceback__)
         lines = [f.lineno for f in frames if os.path.abspath(f.filename) == file]
-        if isinstance(found, SyntaxError) and found.filename:
-            if os.path.abspath(found.filename) == file:
-                return f"{path}, line {found.lineno}: {type(found).__name__}: {found.msg}"
+        if isinstance(found, SyntaxError) and os.path.abspath(found.filename or "") == file:
+            return f"{path}, line {found.lineno}: {type(found).__name__}: {found.msg}"
         if lines:
             return f"{path}, line {lines[-1]}: {type(found).__name__}: {found}"
     if isinstance(chain[-1], AttributeError) and chain[-1].name == "get_config":
