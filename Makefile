@@ -20,10 +20,10 @@ OLDEST_TESTS ?= tests
     notebooks check format public-api constraints-oldest clean
 
 train: $(VENV)/.installed
-	$(TRAIN) --config configs/avatars.py --workdir $(RUNS)/avatars --resume
+	$(TRAIN) --config configs/avatars.py --workdir $(RUNS)/avatars --resume_if_any
 
 compare: train
-	$(TRAIN) --config configs/avatars_standard.py --workdir $(RUNS)/avatars_standard --resume
+	$(TRAIN) --config configs/avatars_standard.py --workdir $(RUNS)/avatars_standard --resume_if_any
 	$(BIN)/python bin/compare --workdir $(RUNS)/avatars --workdir $(RUNS)/avatars_standard
 
 # The environment for programs of your own.

@@ -223,6 +223,7 @@ for name, text, pattern in (
 ):
     case(f"run: {name}", lambda folder, t=text: Experiment.load(broken(folder, t)), V, pattern)
     case(f"resume: {name}", lambda folder, t=text: workdir_lib.check(broken(folder, t), config_lib.default(), resume=True), V, pattern)
+case("resume: no run", lambda folder: workdir_lib.check(folder / "run", config_lib.default(), resume=True), V, r"workdir .*/run holds no run to go on with\. To begin one, leave out --resume")
 case("resume: no JSON", lambda folder: workdir_lib.check(broken(folder, "{"), config_lib.default(), resume=True), V, r"config\.json is not JSON")
 case("evaluate: no JSON", lambda folder: labels.check_runs([broken(folder, "{")], "last"), V, r"config\.json is not JSON")
 

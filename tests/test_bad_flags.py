@@ -19,7 +19,7 @@ CASES = [
     for name, rows in {
         "train": [
             ([], "config must have a value"),
-            (["--config=configs/none.py"], "configs/none.py"),
+            (["--config=configs/none.py"], "configs/none.py does not exist"),
             ([SMOKE, "--config.train.stepz=3"], "stepz"),
             (
                 [SMOKE, "--config.train.steps=-3"],
@@ -31,7 +31,22 @@ CASES = [
             ([SMOKE, "--memory_budget=-1"], "memory_budget"),
             ([SMOKE, "--pixel=1"], "pixel must be ROW,COLUMN"),
             ([SMOKE, "--pixel=99,1"], "pixel 99,1 is outside the image of 16x16"),
-            ([SMOKE, "--workdir=setup.py"], "workdir setup.py"),
+            ([SMOKE, "--workdir=setup.py"], "workdir setup.py cannot be written: Not a directory"),
+            ([SMOKE, "--workdir=setup.py/run"], "workdir setup.py/run cannot be written"),
+            ([SMOKE, "--workdir="], "--workdir must not be empty"),
+            (
+                [SMOKE, "--config.export_dir=setup.py"],
+                "config.export_dir setup.py/smoke cannot be written: Not a directory",
+            ),
+            (
+                [SMOKE, "--config.train.steps=1"],
+                "config.objective.pretrain_steps = 2: must be at most config.train.steps = 1",
+            ),
+            (
+                [SMOKE, "--config.train.warmup_steps=7"],
+                "config.train.warmup_steps = 7: must be at most config.train.steps = 6",
+            ),
+            ([SMOKE, "--resume"], "out holds no run to go on with"),
             ([SMOKE, "--colour=red"], "colour"),
             ([SMOKE, "now"], "unexpected argument 'now'"),
         ],
@@ -179,14 +194,3 @@ def test_bad_flags(name, words, message, tmp_path, data_dir, monkeypatch, capfd)
     told = printed.err[printed.err.index("error: ") :]  # behind the progress of a data set
     assert len(told.strip().splitlines()) < 12
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
-
-
-def test_find_config_takes_the_file_that_is_there(monkeypatch, tmp_path):
-    from tf_structvae.programs import command
-
-    monkeypatch.chdir(ROOT)
-    assert command.find_config("configs/smoke.py") == "configs/smoke.py"
-    assert command.find_config("configs/study.py:default") == "configs/study.py:default"
-    monkeypatch.chdir(tmp_path)
-    assert command.find_config("mine/smoke.py") == "mine/smoke.py"
-    assert command.find_config("configs/none.py") == "configs/none.py"

@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import forked
 import pytest
@@ -126,29 +125,44 @@ def test_only_leftovers_of_dead_processes_here_are_removed(tmp_path):
 
 
 EXPORTING = """
-import sys
+import importlib, os, signal, sys
 sys.path.insert(0, "tests")
 import test_vae
 from tf_structvae.export import export
+folder, module, name = sys.argv[1:]
+module = importlib.import_module(module)
+real = getattr(module, name)
+
+def killing(*arguments, **options):
+    if os.path.exists(f"{folder}/1"):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(*arguments, **options)
+
+setattr(module, name, killing)
 model = test_vae.make()
-while True:
-    export(model, sys.argv[1])
+for _ in range(2):
+    export(model, folder)
 """
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("delay", [0.3, 1.1, 1.9, 2.7])
-def test_kill_9_of_a_real_export(tmp_path, delay):
-    """Seconds after its first version, wherever the next export is by then."""
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [
+        ("tf_structvae.export.saved_model", "write"),
+        ("tf_structvae.export.canonical", "rewrite"),
+        ("tf_structvae.export.card", "write"),
+        ("tf_structvae.export.writing", "_sync"),
+    ],
+)
+def test_kill_9_of_a_real_export(tmp_path, module, name):
+    """In the second export, when so much of it is written."""
     folder = tmp_path / "m"
-    process = subprocess.Popen([sys.executable, "-c", EXPORTING, str(folder)])
-    while not (folder / "1").exists():
-        assert process.poll() is None
-        time.sleep(0.05)
-    time.sleep(delay)
-    process.kill()
-    process.wait()
+    done = forked.run("-c", EXPORTING, folder, module, name)
+    assert done.returncode == -signal.SIGKILL, done.stderr
     versions = [p for p in folder.iterdir() if p.name.isdecimal()]
+    assert [p.name for p in versions] == ["1"]
+    assert [p for p in folder.iterdir() if p.name.startswith(".")]  # what was left of the second
     for path in versions:
         sample = tf.saved_model.load(str(path)).signatures["sample"]
         assert sample(seeds=tf.zeros([1, 2], tf.int32))["images"].shape[0] == 1

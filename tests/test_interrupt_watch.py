@@ -51,7 +51,7 @@ def test_other_signals_end_nothing(monkeypatch):
 @pytest.fixture
 def child():
     """Of this process's group, and one of a session of its own."""
-    command = [sys.executable, "-S", "-c", "import time; time.sleep(60)"]
+    command = [sys.executable, "-S", "-c", "import signal; signal.pause()"]
     started = [subprocess.Popen(command, start_new_session=new) for new in (False, True)]
     yield started
     for process in started:
@@ -77,6 +77,6 @@ def test_the_end_takes_the_children_along(child, monkeypatch, capsys):
     monkeypatch.setattr(os, "_exit", leave)
     with pytest.raises(Ended, match="130"):
         interrupt.end()
-    assert own.wait(10) == -signal.SIGKILL
+    assert own.wait(600) == -signal.SIGKILL
     assert other.poll() is None
     assert capsys.readouterr().err == "\nstopped.\n"

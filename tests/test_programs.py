@@ -61,11 +61,16 @@ def test_import_is_quiet_and_does_not_load_tensorflow():
 
 def test_module_runs_any_program_and_help_names_it():
     assert "slerp" in run("-m", "tf_structvae", "figures", "--figure=list").stdout
-    helped = run("-m", "tf_structvae", "train", "--help").stdout
+    listed = run("-m", "tf_structvae", "--help")
+    assert (listed.returncode, listed.stderr) == (0, "")
+    assert "PROGRAM: benchmark, compare, " in listed.stdout
+    done = run("-m", "tf_structvae", "train", "--help")
+    assert done.returncode == 0
+    helped = done.stdout
     assert "\nUSAGE: python -m tf_structvae train [flags]\n" in helped
     assert "--workdir: Where the run is kept" in helped
     helped = run("bin/local_workers", "--help").stdout
     assert "\nUSAGE: bin/local_workers [flags] -- COMMAND\n" in helped
     refused = run("-m", "tf_structvae", "paint")
-    assert refused.returncode == 1
+    assert refused.returncode == 2
     assert "must be one of benchmark, compare, " in refused.stderr

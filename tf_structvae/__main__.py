@@ -7,14 +7,18 @@ import pkgutil
 import sys
 
 from tf_structvae import programs
+from tf_structvae.programs.command import fail
 
 
 def main() -> None:
     names = sorted({m.name for m in pkgutil.iter_modules(programs.__path__)} - {"command"})
-    if len(sys.argv) < 2 or sys.argv[1] not in names:
-        given = sys.argv[1] if len(sys.argv) > 1 else "nothing"
-        sys.exit(f"error: the first word must be one of {', '.join(names)}; got {given}.")
-    name = sys.argv[1]
+    name = sys.argv[1] if len(sys.argv) > 1 else ""
+    if name in ("--help", "-h", "help"):
+        print(f"USAGE: python -m tf_structvae PROGRAM [flags]\n\nPROGRAM: {', '.join(names)}")
+        return
+    if name not in names:
+        given = name or "nothing"
+        fail(f"the first word must be one of {', '.join(names)}; got {given}.")
     sys.argv[:] = [f"python -m tf_structvae {name}", *sys.argv[2:]]  # as --help names it
     importlib.import_module(f"tf_structvae.programs.{name}").run()
 

@@ -184,6 +184,8 @@ def validate(config: ConfigDict) -> None:
     Args:
       config: of an experiment.
     """
+    if not isinstance(config, ConfigDict):
+        raise ValueError(f"config must be a ConfigDict, as get_config() returns, got {config!r}.")
     wrong = config_fields.differences(config, default())
     if wrong:
         raise ValueError("\n".join(["this experiment cannot be run:", *wrong]))
@@ -290,6 +292,12 @@ def validate(config: ConfigDict) -> None:
         f"at most train.batch_size = {config.train.batch_size}, one part an image",
         lambda v: v <= config.train.batch_size,
     )
+    for part, name in config_fields.AT_MOST_STEPS:
+        check(
+            f"{part}.{name}",
+            f"at most config.train.steps = {config.train.steps}",
+            lambda v: v <= config.train.steps or not config.train.steps > 0,  # told above
+        )
     starts = {config.objective.kl_start, config.objective.entropy_budget_start} != {None}
     check(
         "objective.ramp_steps",

@@ -6,6 +6,8 @@ from difflib import get_close_matches
 
 from ml_collections import ConfigDict
 
+AT_MOST_STEPS = (("objective", "pretrain_steps"), ("train", "warmup_steps"))  # train.steps
+
 
 def differences(config: ConfigDict, known: ConfigDict, prefix: str = "config.") -> list[str]:
     """A line for every field of `config` that `known` lacks, and the other way round."""

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextlib.contextmanager
@@ -20,6 +24,10 @@ def whole(path: str | Path) -> Iterator[Path]:
     try:
         yield partial
         partial.replace(path)
+    except OSError as error:
+        if error.errno in _FULL and error.filename is None:  # as `write` raises it
+            error.filename = str(path)
+        raise
     finally:
         partial.unlink(missing_ok=True)
 
@@ -44,3 +52,36 @@ def save_figure(figure: Any, path: Path, **options: Any) -> Path:
     with whole(path) as partial:
         figure.savefig(partial, **options)
     return path
+
+
+def check_writable(name: str, directory: str | Path) -> None:
+    """Refuses a directory in which no file could be made, without making it.
+
+    Args:
+      name: of the argument that tells it, for the message.
+      directory: it may be there or not.
+
+    Raises:
+      OSError: see above.
+    """
+    directory = Path(directory)
+    # in what exists of the path, so that several workers may ask at once
+    found = next(p for p in (directory, *directory.absolute().parents) if p.exists())
+    try:
+        with tempfile.TemporaryFile(dir=found) as f:
+            f.write(b"\0" * 4096)
+    except OSError as error:
+        raise OSError(f"{name} {directory} cannot be written: {error.strerror or error}") from error
+
+
+def is_full(error: BaseException | None) -> bool:
+    """Whether an error comes of a full disk, also by way of others and of TensorFlow's."""
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        seen.append(error)
+        if isinstance(error, OSError) and error.errno in _FULL:
+            return True
+        if "No space left on device" in str(error):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -110,7 +110,7 @@ def _job(run: Run, overrides: Sequence[str]) -> Job:
         f"--config={run.config}",
         f"--config.seed={run.seed}",
         f"--workdir={run.workdir}",
-        "--resume",
+        "--resume_if_any",
         *(f"--config.{o}" for o in overrides),
     )
     return Job("train", arguments, run.workdir / "output.txt")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 
 def of_worker(addresses: list[str], index: int) -> str:
@@ -21,6 +22,22 @@ def check(text: str | None) -> None:
             f"  TF_CONFIG='{example}'\n"
             "and on the second the same with index 1."
         )
+
+
+def writes(distribute: str) -> bool:
+    """Whether this process is the one that writes, as far as it can be told before TensorFlow.
+
+    Args:
+      distribute: one of `cluster.STRATEGIES`.
+
+    Raises:
+      ValueError: it is one of several workers, but TF_CONFIG does not tell which.
+    """
+    if distribute != "multi_worker":
+        return True
+    text = os.environ.get("TF_CONFIG", "")
+    check(text)
+    return json.loads(text)["task"]["index"] == 0
 
 
 def _mistake(text: str | None) -> str | None:

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import json
-import tempfile
+import os
+from difflib import get_close_matches
 from pathlib import Path
 
 from ml_collections import ConfigDict
 
 from tf_structvae import config as config_lib
 from tf_structvae import config_fields
-from tf_structvae.files import write_whole
+from tf_structvae.files import check_writable, write_whole
 
 
 def check(
     workdir: str | Path, config: ConfigDict, resume: bool = False, allow_changes: bool = False
 ) -> None:
-    """Refuses a directory that holds another run, or that cannot be written.
+    """Refuses a directory that holds another run, or none to go on with, or cannot be written.
 
     Args:
       workdir: where the run is to be kept.
       config: of the run.
-      resume: whether it goes on with what is there.
+      resume: whether it goes on with the run that is there.
       allow_changes: whether it may then differ from the config there; data and network must fit.
 
     Raises:
@@ -30,6 +31,11 @@ def check(
     """
     workdir = Path(workdir)
     saved = workdir / "config.json"
+    if resume and not saved.exists():
+        raise ValueError(
+            f"workdir {workdir} holds no run to go on with.{which_are_meant(workdir)} To begin "
+            "one, leave out --resume; --resume_if_any does whichever can be done."
+        )
     if saved.exists() and not resume and list(workdir.glob("checkpoints/ckpt-*.index")):
         raise ValueError(
             f"workdir {workdir} already holds a run; give --resume to go on with it, or another "
@@ -41,13 +47,41 @@ def check(
             lines = [f"  {k}: {a!r} -> {b!r}" for k, a, b in changes]
             advice = "give --allow_changes to go on all the same."
             raise ValueError("\n".join([f"{saved} differs from this config:", *lines, advice]))
-    # in what exists of the path, so that several workers may ask at once
-    found = next(p for p in (workdir, *workdir.absolute().parents) if p.exists())
-    try:
-        with tempfile.TemporaryFile(dir=found) as f:
-            f.write(b"\0" * 4096)
-    except OSError as error:
-        raise OSError(f"workdir {workdir} cannot be written: {error}") from error
+    check_writable("workdir", workdir)
+
+
+def holds_run(workdir: str | Path) -> bool:
+    """Whether a run has begun there.
+
+    Args:
+      workdir: a directory, which need not exist.
+    """
+    return (Path(workdir) / "config.json").exists()
+
+
+def which_are_meant(workdir: str | Path) -> str:
+    """A sentence, after a space, that names runs in a directory or like it; "" without any.
+
+    Args:
+      workdir: a directory that holds no run.
+    """
+    found = ", ".join(map(str, _like(Path(workdir))))
+    return f" Of a name like it there are: {found}." if found else ""
+
+
+def _like(workdir: Path) -> list[Path]:
+    """Runs in `workdir`, or whose paths are so much like it that one may be meant."""
+    within = sorted(p.parent for p in workdir.glob("*/config.json"))
+    if within:
+        return within[:5]
+    there = next(p for p in workdir.absolute().parents if p.is_dir())
+    wanted = workdir.absolute().relative_to(there)
+    if len(wanted.parts) > 2:  # more would be a search of the disk
+        return []
+    pattern = "/".join([*"*" * len(wanted.parts), "config.json"])
+    runs = {str(p.parent.relative_to(there)): p.parent for p in there.glob(pattern)}
+    near = get_close_matches(str(wanted), runs)
+    return [Path(os.path.relpath(runs[n]) if not workdir.is_absolute() else runs[n]) for n in near]
 
 
 def read_config(workdir: str | Path) -> ConfigDict:
@@ -62,7 +96,9 @@ def read_config(workdir: str | Path) -> ConfigDict:
     """
     saved = Path(workdir) / "config.json"
     if not saved.exists():
-        raise FileNotFoundError(f"workdir {workdir} holds no run: {saved} does not exist.")
+        raise FileNotFoundError(
+            f"workdir {workdir} holds no run: {saved} does not exist.{which_are_meant(workdir)}"
+        )
     config = config_lib.default()
     try:
         config.update(json.loads(saved.read_text()))
@@ -73,6 +109,9 @@ def read_config(workdir: str | Path) -> ConfigDict:
     wrong = config_fields.differences(config, config_lib.default())
     if wrong:
         raise ValueError("\n".join([f"{saved} is no config of this version:", *wrong]))
+    # more than all steps was allowed once, and came to the same
+    for part, name in config_fields.AT_MOST_STEPS:
+        config[part][name] = min(config[part][name], config.train.steps)
     return config
 
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from types import ModuleType
 
+from tf_structvae import config_file, files
 from tf_structvae.interrupt import Interrupt, end
 
 USER_ERRORS = (ValueError, OSError, ImportError, FloatingPointError)
+# What ml_collections makes of a wrong flag; absl has errors of its own.
+FLAG_ERRORS = (AttributeError, KeyError, TypeError, ValueError, OSError)
 
 
 def fail(message: object) -> None:
@@ -32,36 +33,27 @@ def config_first(argv: list[str]) -> list[str]:
     return argv
 
 
-def find_config(path: str) -> str:
-    """A config of the installed package where there is no file of that name.
-
-    Args:
-      path: such as configs/avatars.py, perhaps with :ARGUMENT behind it.
-    """
-    file, colon, argument = path.partition(":")
-    if not file.startswith("configs/") or os.path.exists(file):
-        return path
-    from importlib import metadata
-
-    with contextlib.suppress(metadata.PackageNotFoundError):
-        for found in metadata.files("tf_structvae") or ():
-            if found.as_posix().endswith(f"share/tf_structvae/{file}"):
-                return f"{Path(found.locate()).resolve()}{colon}{argument}"
-    return path
-
-
 def _find_configs(argv: list[str]) -> list[str]:
-    """The words of a command line, with `find_config` of that of --config."""
+    """The words of a command line, with `config_file.find` of that of --config."""
     found = list(argv)
     for i, word in enumerate(argv):
         if word == "--":
             break
         flag, equals, value = word.partition("=")
         if flag in ("--config", "-config") and equals:
-            found[i] = f"{flag}={find_config(value)}"
+            found[i] = f"{flag}={config_file.find(value)}"
         elif i and argv[i - 1] in ("--config", "-config"):
-            found[i] = find_config(word)
+            found[i] = config_file.find(word)
     return found
+
+
+def _given_config(argv: list[str]) -> str | None:
+    """The value of --config on a command line, as `config_first` leaves it."""
+    _, word, following = [*argv, "", ""][:3]
+    flag, equals, value = word.partition("=")
+    if flag not in ("--config", "-config"):
+        return None
+    return value if equals else following
 
 
 def _describe(module: ModuleType, words: str) -> None:
@@ -73,6 +65,24 @@ def _describe(module: ModuleType, words: str) -> None:
     sys.modules["__main__"].__doc__ = text.replace("%", "%%")  # absl formats it
     for flag in flags.FLAGS.get_key_flags_for_module(module):
         flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
+
+
+def _refuse_empty(module: ModuleType) -> None:
+    """Ends the program if a text was given as nothing, as in --workdir=$UNSET."""
+    from absl import flags
+
+    for flag in flags.FLAGS.get_key_flags_for_module(module):
+        values = flag.value if isinstance(flag.value, list) else [flag.value]
+        if flag.present and "string" in flag.flag_type() and "" in values:
+            fail(f"--{flag.name} must not be empty.\nTry --help.")
+
+
+def _told(error: Exception, config: str | None) -> str | None:
+    """What a user is told of an error; None if it is one of the program."""
+    explained = config_file.explain(error, config) if config else None
+    if files.is_full(error):
+        return f"no space left on the disk; what it held is untouched.\n{error}"
+    return explained or (str(error) if isinstance(error, USER_ERRORS) else None)
 
 
 def run(main: Callable[..., None], words: str = "") -> None:
@@ -87,31 +97,45 @@ def run(main: Callable[..., None], words: str = "") -> None:
     from absl import app, flags, logging
 
     logging.set_verbosity(logging.WARNING)
+    module = sys.modules[main.__module__]
+    debugging = bool(os.environ.get("STRUCTVAE_TRACEBACK"))
 
     def parse(argv: list[str]) -> list[str]:
+        config = _given_config(argv) if "config" in flags.FLAGS else None
         try:
+            if config is not None:
+                config_file.check(config)
             rest = flags.FLAGS(argv)
-        except (flags.Error, AttributeError, KeyError, TypeError, ValueError, OSError) as error:
-            fail(f"{error.args[0] if error.args else error}\nTry --help.")
+            if config is not None:  # an OSError of its code is raised where a field is read
+                getattr(flags.FLAGS["config"].value, "name", None)
+        except SystemExit as ended:  # absl ends --help and its kin with 1
+            sys.exit(0 if ended.code == 1 else ended.code)
+        except Exception as error:
+            explained = config_file.explain(error, config) if config else None
+            if debugging or not (explained or isinstance(error, (flags.Error, *FLAG_ERRORS))):
+                raise
+            fail(explained or f"{error.args[0] if error.args else error}\nTry --help.")
         if len(rest) > 1 and not words:
             fail(f"unexpected argument {rest[1]!r}. Try --help.")
+        _refuse_empty(module)
         return rest
 
     def guarded(argv: list[str]) -> None:
         try:
             main(*([argv[1:]] if words else []))
-        except USER_ERRORS as error:
+        except Exception as error:
             if interrupt.pressed:  # what it broke is no error
                 end()
-            if os.environ.get("STRUCTVAE_TRACEBACK"):
+            told = _told(error, _given_config(sys.argv))
+            if debugging or told is None:
                 raise
-            fail(error)
+            fail(told)
         except BaseException:
             if interrupt.pressed:
                 end()
             raise
 
-    _describe(sys.modules[main.__module__], words)
+    _describe(module, words)
     sys.argv[:] = _find_configs(config_first(sys.argv))  # ml_collections reads it on its own
     try:
         with interrupt.watched():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from absl import flags
 
+from tf_structvae import config_file
 from tf_structvae.programs import command
 
 _CONFIG = flags.DEFINE_string("config", "configs/comparison.py", "A file such as this one.")
@@ -36,7 +37,7 @@ def main() -> None:
     seeds = _seeds()
     from tf_structvae import reproduction, study
 
-    file = command.find_config(_CONFIG.value)
+    file = config_file.find(_CONFIG.value)
     module = study.load_file(file)
     study.check_overrides(_SET.value)
     output = Path(_OUTPUT.value)

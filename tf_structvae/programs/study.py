@@ -6,6 +6,7 @@ from pathlib import Path
 
 from absl import flags
 
+from tf_structvae import config_file
 from tf_structvae.files import save_figure, write_whole
 from tf_structvae.programs import command
 
@@ -57,7 +58,7 @@ def _variants(file: str) -> list[str]:
 def main() -> None:
     if not _SEEDS.value or not all(s.isdigit() and s.isascii() for s in _SEEDS.value):
         raise ValueError(f"--seeds must be whole numbers, got {','.join(_SEEDS.value)!r}.")
-    file = command.find_config(_CONFIG.value)
+    file = config_file.find(_CONFIG.value)
     variants = _variants(file)
     from tf_structvae import study
     from tf_structvae.evaluation.features import extractor

@@ -11,7 +11,12 @@ from tf_structvae.programs import command
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment, configs/NAME.py.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where the run is kept; default runs/NAME.")
-_RESUME = flags.DEFINE_bool("resume", False, "Go on with the run in workdir.")
+_RESUME = flags.DEFINE_bool(
+    "resume", False, "Go on with the run in workdir, which is refused if it holds none."
+)
+_RESUME_IF_ANY = flags.DEFINE_bool(
+    "resume_if_any", False, "Go on with the run in workdir, or begin one if it holds none."
+)
 _ALLOW_CHANGES = flags.DEFINE_bool(
     "allow_changes", False, "Resume although the config differs from that of the run."
 )
@@ -44,10 +49,16 @@ def main() -> None:
         from tf_structvae.preflight import of_run
 
         return of_run.check_config(config, _DISTRIBUTE.value, _MEMORY_BUDGET.value, "always")
-    from tf_structvae import workdir
+    from tf_structvae import files, tf_config, workdir
 
     directory = _WORKDIR.value or f"runs/{config.name}"
-    workdir.check(directory, config, _RESUME.value, _ALLOW_CHANGES.value)
+    found = workdir.holds_run(directory)
+    resume = _RESUME.value or (_RESUME_IF_ANY.value and found)
+    workdir.check(directory, config, resume, _ALLOW_CHANGES.value)
+    if config.export_dir and tf_config.writes(_DISTRIBUTE.value):
+        files.check_writable("config.export_dir", Path(config.export_dir) / config.name)
+    if _RESUME_IF_ANY.value and not found:
+        print(f"No run in {directory} yet: beginning one.{workdir.which_are_meant(directory)}")
     from tf_structvae import cluster, report
     from tf_structvae.preflight import of_run
     from tf_structvae.training import Experiment
@@ -59,7 +70,7 @@ def main() -> None:
     if _PREFLIGHT.value is None and several:
         of_run.check_experiment(experiment, _MEMORY_BUDGET.value)
     pixel = report.parse_pixel(_PIXEL.value, experiment.source.image_shape)
-    experiment.start(_RESUME.value, _ALLOW_CHANGES.value)
+    experiment.start(resume, _ALLOW_CHANGES.value)
     if experiment.is_chief:
         print(experiment.summary())
     with cluster.losses_named(experiment.strategy):
