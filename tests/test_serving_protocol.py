@@ -10,11 +10,11 @@ import tensorflow as tf
 from tf_structvae.serving import paths, protocol, signature
 from tf_structvae.serving.errors import RequestError
 from tf_structvae.serving.paths import Target
-from tf_structvae.serving.signature import Signature, Spec
+from tf_structvae.serving.specs import Signature, Spec
 
 
 def sign(**inputs):
-    return Signature({k: Spec(*v) for k, v in inputs.items()}, {})
+    return Signature({k: Spec(dtype.name, shape) for k, (dtype, shape) in inputs.items()}, {})
 
 
 NAMED = sign(

@@ -12,7 +12,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
@@ -25,7 +25,7 @@ from tf_structvae.serving.body import Body
 from tf_structvae.serving.errors import RequestError, invalid
 from tf_structvae.serving.hosts import LOOPBACK, HostCheck
 from tf_structvae.serving.limits import Limits
-from tf_structvae.serving.responses import LEFT, as_error, as_json, plain_error
+from tf_structvae.serving.responses import as_json, failed, guarded, plain_error
 
 STATIC = Path(__file__).with_name("static")
 PACKED = "application/octet-stream"
@@ -79,6 +79,7 @@ def create_remote_app(
     app.add_middleware(HostCheck, allowed=allowed_hosts)
     app.add_api_route("/v1/{path:path}", forward, methods=["GET", "POST"])
     app.add_exception_handler(HTTPException, plain_error)
+    app.add_exception_handler(Exception, failed)
     _add(app, remote, limits)
     return app
 
@@ -132,13 +133,4 @@ def _wanted(options: dict[str, Any]) -> list[str] | None:
 async def _guarded(request: Request, limits: Limits, answer) -> Response:
     """What `answer` of the body returns; its refusals as JSON."""
     body = Body(request, limits, asyncio.get_running_loop().time() + limits.seconds)
-    try:
-        try:
-            return await answer(body)
-        except RequestError as error:
-            await body.discard()
-            return as_error(error)
-    except RequestError as error:  # the rest did not come in time
-        return as_error(error)
-    except ClientDisconnect:
-        return Response(status_code=LEFT)
+    return await guarded(body, lambda: answer(body))

@@ -2,49 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import saved_model_pb2
 
-
-@dataclass(frozen=True)
-class Spec:
-    """Type and shape of a named tensor; None is a size that is not fixed, or a rank that is not."""
-
-    dtype: tf.DType
-    shape: tuple[int | None, ...] | None
-
-    @property
-    def row_size(self) -> int:
-        """Numbers a row (all but the first dimension) at least holds."""
-        return math.prod(size or 1 for size in (self.shape or ())[1:])
-
-    def accepts(self, shape: tuple[int, ...]) -> bool:
-        """Whether a tensor of this shape may be given."""
-        if self.shape is None:
-            return True
-        return len(shape) == len(self.shape) and all(
-            wanted in (None, size) for size, wanted in zip(shape, self.shape, strict=True)
-        )
-
-
-@dataclass(frozen=True)
-class Signature:
-    """Named inputs and outputs of one function."""
-
-    inputs: dict[str, Spec]
-    outputs: dict[str, Spec]
-
-    @property
-    def row_size(self) -> int:
-        """Numbers in one row of all outputs together."""
-        return sum(spec.row_size for spec in self.outputs.values())
+from tf_structvae.serving.specs import Signature, Spec
 
 
 def read(path: Path) -> tuple[dict[str, Signature], dict[str, Any]]:
@@ -83,7 +48,7 @@ def _specs(infos) -> dict[str, Spec]:
         return tuple(None if d.size < 0 else int(d.size) for d in proto.dim)
 
     return {
-        name: Spec(tf.dtypes.as_dtype(infos[name].dtype), shape(infos[name].tensor_shape))
+        name: Spec(tf.dtypes.as_dtype(infos[name].dtype).name, shape(infos[name].tensor_shape))
         for name in sorted(infos)
     }
 
@@ -111,8 +76,3 @@ def _as_json(definition) -> dict[str, Any]:
         "outputs": tensors(definition.outputs),
         "method_name": definition.method_name,
     }
-
-
-def numpy_type(spec: Spec) -> np.dtype:
-    """The type an input's array must have; strings are objects of bytes."""
-    return np.dtype(object if spec.dtype == tf.string else spec.dtype.as_numpy_dtype)
