@@ -97,3 +97,8 @@ def test_inputs_of_any_rank_and_of_types_that_json_lacks():
         with pytest.raises(RequestError, match=message) as refused:
             values.decode(value, "x", spec)
         assert refused.value.status == 400
+
+
+def test_a_message_is_short_however_long_the_request():
+    assert len(str(RequestError(400, "x" * 10_000))) == 2003
+    assert str(RequestError(400, "x" * 2000)) == "x" * 2000

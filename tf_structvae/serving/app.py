@@ -19,6 +19,7 @@ from tf_structvae.serving.hosts import LOOPBACK, HostCheck
 from tf_structvae.serving.limits import Gate, Limits
 from tf_structvae.serving.metrics import CONTENT_TYPE, Metrics
 from tf_structvae.serving.paths import Target
+from tf_structvae.serving.readers import Readers
 from tf_structvae.serving.repository import Repository
 from tf_structvae.serving.responses import as_json, failed, guarded, plain_error
 from tf_structvae.serving.servable import CARD, Servable
@@ -56,6 +57,7 @@ def create_app(
         yield
         server.models.stop()
         server.gate.close()
+        server.readers.close()
 
     # its documentation pages would load scripts from elsewhere
     app = FastAPI(title="tf_structvae", openapi_url=None, lifespan=lifespan)
@@ -77,6 +79,7 @@ class _Server:
         self.metrics = Metrics()
         self.models = Repository(models, self.metrics)
         self.gate = Gate(limits)
+        self.readers = Readers()
 
     async def health(self) -> Response:
         return as_json({"status": "ok"})
@@ -137,7 +140,7 @@ class _Server:
     def _run(self, target: Target, data: bytes) -> tuple[bytes, str, int]:
         """The response, the signature's name and the number of rows."""
         with self.models[target.model].use(target.version, target.label) as servable:
-            asked = protocol.decode(data, servable.signatures, self.limits.batch)
+            asked = self.readers.decode(data, servable.signatures, self.limits.batch)
             size = asked.rows * servable.signature(asked.signature_name).row_size
             if size > self.limits.response_values:
                 raise invalid(
