@@ -89,7 +89,11 @@ def test_inputs_of_any_rank_and_of_types_that_json_lacks():
     assert anything.accepts(())
     assert anything.accepts((3, 1, 4))
     np.testing.assert_array_equal(values.decode([[1], [2]], "x", anything), [[1.0], [2.0]])
+    deep: object = 1
+    for _ in range(33):
+        deep = [deep]
     for spec, value, message in (
+        (anything, deep, "'x' has 33 dimensions; at most 32 may be"),
         (Spec("complex64", None), [1], "'x' has the type complex64, which JSON cannot give"),
         (Spec("int64", None), [2**70], "'x' holds a number beyond the range of int64"),
         (Spec("string", None), ["\ud800"], "'x' holds a string that is not Unicode"),

@@ -21,6 +21,18 @@ class RequestError(Exception):
         self.retry_after = retry_after
 
 
+class LoadError(ValueError):
+    """A version of a model that cannot be loaded.
+
+    Attributes:
+      reason: as a client may read it: it names no place of this machine.
+    """
+
+    def __init__(self, path: object, reason: str):
+        super().__init__(f"{path}: {reason}")
+        self.reason = reason
+
+
 def invalid(message: str) -> RequestError:
     """The request is at fault (TF-Serving's InvalidArgument)."""
     return RequestError(400, message)

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import saved_model_pb2
 
+from tf_structvae.serving.errors import LoadError
 from tf_structvae.serving.specs import Signature, Spec
 
 
@@ -22,16 +23,16 @@ def read(path: Path) -> tuple[dict[str, Signature], dict[str, Any]]:
       name -> Signature of all that take an input, and name -> JSON form of `SignatureDef` of all.
 
     Raises:
-      ValueError: the file is no SavedModel.
+      LoadError: the file is no SavedModel.
     """
     proto = saved_model_pb2.SavedModel()
     try:
         proto.ParseFromString((path / "saved_model.pb").read_bytes())
     except Exception as error:  # the class differs between versions of protobuf
-        raise ValueError(f"{path / 'saved_model.pb'} is damaged: {error}") from error
+        raise LoadError(path, f"saved_model.pb is damaged: {error}") from error
     graphs = [g for g in proto.meta_graphs if "serve" in g.meta_info_def.tags]
     if not graphs:
-        raise ValueError(f"{path} has no graph with the tag 'serve'.")
+        raise LoadError(path, "it has no graph with the tag 'serve'.")
     definitions = graphs[0].signature_def
     found = {
         name: Signature(_specs(d.inputs), _specs(d.outputs))
