@@ -103,8 +103,8 @@ def process(*arguments, port=0, program="serve"):
         server.kill()
 
 
-async def asgi(app, body, path, sent=lambda: None, complete=True, **headers):
-    """(status, answer) of an application to a POST, without a server.
+async def asgi(app, body, path, sent=lambda: None, complete=True, method="POST", **headers):
+    """(status, answer) of an application, without a server.
 
     Args:
       sent: is called when the answer is, and nothing else is left to do.
@@ -123,16 +123,15 @@ async def asgi(app, body, path, sent=lambda: None, complete=True, **headers):
             found.append(message["status"])
             sent()
         else:
-            found.append(message["body"])
+            found.append(message.get("body", b""))
 
     named = {"host": "localhost", **headers}
     scope = {
         "type": "http",
-        "method": "POST",
+        "method": method,
         "path": path,
-        "raw_path": path.encode(),
         "query_string": b"",
-        "headers": [(k.replace("_", "-").encode(), v.encode()) for k, v in named.items()],
+        "headers": [(k.replace("_", "-").encode(), v.encode("latin-1")) for k, v in named.items()],
     }
     await app(scope, receive, send)
     return tuple(found)

@@ -11,9 +11,9 @@ import numpy as np
 from fastapi import FastAPI
 
 from tf_structvae.editor.information import describe
+from tf_structvae.serving import specs
 from tf_structvae.serving.errors import invalid
 from tf_structvae.serving.limits import Limits
-from tf_structvae.serving import specs
 from tf_structvae.serving.servable import CARD
 from tf_structvae.serving.specs import Signature, numpy_type
 

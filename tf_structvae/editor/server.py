@@ -21,6 +21,7 @@ from tf_structvae.editor.guard import Guard
 from tf_structvae.editor.local import Local
 from tf_structvae.editor.remote import Remote
 from tf_structvae.serving import app as serving_app
+from tf_structvae.serving import openapi
 from tf_structvae.serving.body import Body
 from tf_structvae.serving.errors import RequestError, invalid
 from tf_structvae.serving.hosts import LOOPBACK, HostCheck
@@ -80,8 +81,30 @@ def create_remote_app(
     app.add_api_route("/v1/{path:path}", forward, methods=["GET", "POST"])
     app.add_exception_handler(HTTPException, plain_error)
     app.add_exception_handler(Exception, failed)
+    openapi.publish(app, openapi.document())
     _add(app, remote, limits)
     return app
+
+
+_ARRAYS = openapi.content({"type": "string", "format": "binary"}, PACKED)
+_PATHS = {
+    "/editor/model": {
+        "get": openapi.operation(
+            "What the page is told of the model.",
+            openapi.content({"type": "object"}),
+            (400, 403, 404, 408, 409, 500, 502, 503, 504),
+        )
+    },
+    "/editor/predict/{signature}": {
+        "parameters": [openapi.parameter("signature", {"type": "string"})],
+        "post": openapi.operation(
+            "The outputs of a signature, all arrays packed as bytes.",
+            _ARRAYS,
+            (400, 403, 404, 408, 413, 415, 429, 500, 502, 503, 504),
+            requestBody={"required": True, **_ARRAYS},
+        ),
+    },
+}
 
 
 class _Page(StaticFiles):
@@ -116,6 +139,7 @@ def _add(app: FastAPI, model: Local | Remote, limits: Limits) -> None:
 
         return await _guarded(request, limits, answer)
 
+    app.state.description["paths"].update(_PATHS)
     app.add_api_route("/editor/model", information)
     app.add_api_route("/editor/predict/{signature}", predict, methods=["POST"])
     app.mount("/", _Page(directory=STATIC, html=True))

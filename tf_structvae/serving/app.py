@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tf_structvae.serving import paths, protocol
+from tf_structvae.serving import openapi, paths, protocol
 from tf_structvae.serving.body import Body
 from tf_structvae.serving.errors import invalid, missing
 from tf_structvae.serving.hosts import LOOPBACK, HostCheck
@@ -35,7 +35,8 @@ def create_app(
 ) -> FastAPI:
     """A server of exported models; their highest versions are loaded before it returns.
 
-    Routes other than /v1/, /healthz, /readyz and `METRICS_PATH` are free for the caller to add.
+    Routes other than /v1/, /healthz, /readyz, /openapi.json and `METRICS_PATH` are free for the
+    caller to add; `app.state.description` is where they may be described.
 
     Args:
       models: name -> directory of versions.
@@ -59,7 +60,7 @@ def create_app(
         server.gate.close()
         server.readers.close()
 
-    # its documentation pages would load scripts from elsewhere
+    # FastAPI's own description knows none of the answers, and its pages load scripts from elsewhere
     app = FastAPI(title="tf_structvae", openapi_url=None, lifespan=lifespan)
     app.state.models, app.state.gate, app.state.metrics = server.models, server.gate, server.metrics
     app.add_middleware(HostCheck, allowed=allowed_hosts)
@@ -68,6 +69,7 @@ def create_app(
     app.add_api_route("/healthz", server.health)
     app.add_api_route("/readyz", server.ready)
     app.add_api_route(METRICS_PATH, server.metrics_text)
+    openapi.publish(app, openapi.document(METRICS_PATH))
     app.add_exception_handler(HTTPException, plain_error)
     app.add_exception_handler(Exception, failed)
     return app

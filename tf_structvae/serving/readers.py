@@ -1,8 +1,8 @@
 """Reads large requests in processes of their own, where they hold nobody up.
 
-Python runs one thread at a time, and the reader of JSON does not let others have a turn: for five
-seconds where 31 MB hold small objects, in which the server would answer nobody. A process of its own
-also gives back all the memory that such a request took, a gigabyte. It needs no TensorFlow.
+Python runs one thread at a time, and the reader of JSON does not let others have a turn: where 31 MB
+hold small objects, the server would answer nobody for five seconds. A process of its own also gives
+back all the memory that such a request took, a gigabyte. It needs no TensorFlow.
 """
 
 from __future__ import annotations
