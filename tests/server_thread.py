@@ -5,8 +5,6 @@ import contextlib
 import os
 import threading
 
-import uvicorn
-
 from tf_structvae.serving import server, sockets
 from tf_structvae.serving.app import create_app
 from tf_structvae.serving.limits import Limits
@@ -27,7 +25,8 @@ class ServerThread:
         )
         assert not given
         bound = sockets.bind("127.0.0.1", port)
-        config = uvicorn.Config(app, http="h11", loop="asyncio", ws="none", log_level="error")
+        config = server.configured(app, limits.seconds)
+        config.log_level = "error"
         ready = threading.Event()
 
         def started():

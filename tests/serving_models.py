@@ -1,5 +1,6 @@
 """Small SavedModels for the tests of the server, and the server as a process."""
 
+import asyncio
 import contextlib
 import sys
 import time
@@ -100,6 +101,40 @@ def process(*arguments, port=0, program="serve"):
         yield server
     finally:
         server.kill()
+
+
+async def asgi(app, body, path, sent=lambda: None, complete=True, method="POST", **headers):
+    """(status, answer) of an application, without a server.
+
+    Args:
+      sent: is called when the answer is, and nothing else is left to do.
+      complete: False: the body does not go on.
+    """
+    parts = [{"type": "http.request", "body": body, "more_body": not complete}]
+    found = []
+
+    async def receive():
+        if parts:
+            return parts.pop()
+        await asyncio.sleep(3600)
+
+    async def send(message):
+        if message["type"] == "http.response.start":
+            found.append(message["status"])
+            sent()
+        else:
+            found.append(message.get("body", b""))
+
+    named = {"host": "localhost", **headers}
+    scope = {
+        "type": "http",
+        "method": method,
+        "path": path,
+        "query_string": b"",
+        "headers": [(k.replace("_", "-").encode(), v.encode("latin-1")) for k, v in named.items()],
+    }
+    await app(scope, receive, send)
+    return tuple(found)
 
 
 def eventually(condition, seconds=20.0):

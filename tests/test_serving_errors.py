@@ -13,7 +13,7 @@ from tf_structvae.serving.errors import RequestError
 from tf_structvae.serving.metrics import Metrics
 from tf_structvae.serving.repository import Repository
 from tf_structvae.serving.servable import Servable
-from tf_structvae.serving.signature import Spec
+from tf_structvae.serving.specs import Spec
 
 
 @pytest.fixture(scope="module")
@@ -85,15 +85,24 @@ def test_graphs_for_other_uses_are_no_models(tmp_path):
 
 
 def test_inputs_of_any_rank_and_of_types_that_json_lacks():
-    anything = Spec(tf.float32, None)
+    anything = Spec("float32", None)
     assert anything.accepts(())
     assert anything.accepts((3, 1, 4))
     np.testing.assert_array_equal(values.decode([[1], [2]], "x", anything), [[1.0], [2.0]])
+    deep: object = 1
+    for _ in range(33):
+        deep = [deep]
     for spec, value, message in (
-        (Spec(tf.complex64, None), [1], "'x' has the type complex64, which JSON cannot give"),
-        (Spec(tf.int64, None), [2**70], "'x' holds a number beyond the range of int64"),
-        (Spec(tf.string, None), ["\ud800"], "'x' holds a string that is not Unicode"),
+        (anything, deep, "'x' has 33 dimensions; at most 32 may be"),
+        (Spec("complex64", None), [1], "'x' has the type complex64, which JSON cannot give"),
+        (Spec("int64", None), [2**70], "'x' holds a number beyond the range of int64"),
+        (Spec("string", None), ["\ud800"], "'x' holds a string that is not Unicode"),
     ):
         with pytest.raises(RequestError, match=message) as refused:
             values.decode(value, "x", spec)
         assert refused.value.status == 400
+
+
+def test_a_message_is_short_however_long_the_request():
+    assert len(str(RequestError(400, "x" * 10_000))) == 2003
+    assert str(RequestError(400, "x" * 2000)) == "x" * 2000

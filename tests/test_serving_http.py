@@ -134,6 +134,7 @@ def test_card(client, directory):
         ("POST", f"{MODEL}:regress", 400),
         ("GET", "/v1/else", 400),
         ("GET", f"{MODEL}/versions/7", 404),
+        ("GET", f"{MODEL}/versions/%D9%A1", 400),
         ("GET", f"{MODEL}/versions/7/metadata", 404),
         ("GET", f"{MODEL}/labels/stable", 404),
         ("POST", f"{MODEL}/labels/stable:predict", 404),
@@ -194,6 +195,7 @@ def metrics(client):
         ({"host": "localhost:8501", "origin": "https://page.example"}, 403),
         ({"host": "localhost:8501", "origin": "null"}, 403),
         ({"host": "["}, 403),
+        ({"host": "localhost:8501", "origin": "http://["}, 400),
     ],
 )
 def test_other_hosts_and_origins_are_refused(client, headers, status):

@@ -77,7 +77,9 @@ def test_a_broken_version_is_reported_and_the_old_one_stays(tmp_path):
         status = model.status(2)["model_version_status"][0]
         assert status["state"] == "END"
         assert status["status"]["error_code"] == "UNKNOWN"
-        assert "damaged" in status["status"]["error_message"]
+        assert status["status"]["error_message"].startswith("saved_model.pb is damaged")
+    assert str(tmp_path) not in str(model.status())  # clients need not know
+    assert str(tmp_path) in model.error()
     shutil.rmtree(broken)
     save(tmp_path, 2, 2.0)  # repaired
     assert model.poll()
@@ -90,6 +92,9 @@ def test_missing_variables_do_not_replace_a_good_version(tmp_path):
     model.poll()
     (save(tmp_path, 2, 2.0) / "variables/variables.index").unlink()
     assert not model.poll()
+    assert "the server's log has the reason" in str(model.status(2))
+    assert str(tmp_path) not in str(model.status(2))
+    assert str(tmp_path) in model.error()
     assert served(model) == 1.0
 
 

@@ -214,7 +214,7 @@ def test_errors_are_one_message(tmp_path):
         ([m, f"--port={taken.getsockname()[1]}"], "in use"),
         ([m, "--host=192.0.2.1"], "host 192.0.2.1"),
         ([m, "--port=70000"], "port"),
-        ([m, "--timeout=0"], "seconds must be positive"),
+        ([m, "--timeout=0"], "--timeout must be positive and finite, got 0"),
     ]
     for arguments, message in cases:
         run = forked.run(ROOT / "bin/serve", "--port=0", *arguments)

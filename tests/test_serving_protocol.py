@@ -10,11 +10,11 @@ import tensorflow as tf
 from tf_structvae.serving import paths, protocol, signature
 from tf_structvae.serving.errors import RequestError
 from tf_structvae.serving.paths import Target
-from tf_structvae.serving.signature import Signature, Spec
+from tf_structvae.serving.specs import Signature, Spec
 
 
 def sign(**inputs):
-    return Signature({k: Spec(*v) for k, v in inputs.items()}, {})
+    return Signature({k: Spec(dtype.name, shape) for k, (dtype, shape) in inputs.items()}, {})
 
 
 NAMED = sign(
@@ -125,6 +125,12 @@ def test_special_numbers_and_exponents():
         (b'{"instances": [{"x": 1}, 2]}', ["item 1", "mixes"]),
         (b'{"inputs": {"x": [1], "y": [2]}}', ["'inputs'", "x, y"]),
         (b'{"inputs": {}}', ["none"]),
+        # Python's reader, which is asked about NaN, takes half a surrogate for text
+        (b'{"signature_name": "\\ud800", "instances": [NaN]}', ["JSON Parse error", "surrogates"]),
+        (b'{"inputs": {"\\ud800": [NaN]}}', ["JSON Parse error", "surrogates"]),
+        (b'{"instances": [{"\\ud800": NaN}]}', ["JSON Parse error", "surrogates"]),
+        (b'{"instances": [NaN, "\xed\xa0\x80"]}', ["JSON Parse error"]),
+        ('{"instances": [NaN]}'.encode("utf-16"), ["JSON Parse error"]),
     ],
 )
 def test_what_is_refused(body, words):
@@ -240,6 +246,7 @@ def test_addresses(method, path, target):
         ("DELETE", "/v1/models/a"),
         ("GET", "/v1/models/"),
         ("GET", "/v1/models/a/versions/x"),
+        ("GET", "/v1/models/a/versions/\u0661"),  # a digit, but of Arabic
         ("GET", "/v1/models/a/versions/" + "9" * 5000),
         ("POST", "/v1/models/a:explain"),
         ("POST", "/v1/models/a:classify"),

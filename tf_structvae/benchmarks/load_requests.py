@@ -14,7 +14,7 @@ from tf_structvae.benchmarks import requests
 from tf_structvae.serving import protocol
 from tf_structvae.serving.errors import RequestError
 from tf_structvae.serving.servable import Servable
-from tf_structvae.serving.signature import Signature
+from tf_structvae.serving.specs import Signature
 
 # Another process may add in another order, so answers agree to float32's accuracy only.
 TOLERANCE = 1e-3

@@ -6,9 +6,8 @@ import math
 
 import numpy as np
 import orjson
-import tensorflow as tf
 
-from tf_structvae.serving.signature import Signature
+from tf_structvae.serving.specs import Signature, numpy_type
 
 PATCH = 60  # pixels, at most a third of the image's height
 
@@ -30,9 +29,9 @@ def inputs(signature: Signature, rows: int, seed: int = 0) -> dict[str, np.ndarr
 
 def _values(name, shape, spec, rng) -> np.ndarray:
     if name == "labels":
-        return np.zeros(shape, spec.dtype.as_numpy_dtype)  # a class of any conditional model
-    if spec.dtype != tf.float32:
-        return rng.integers(0, 5, shape).astype(spec.dtype.as_numpy_dtype)  # seeds, pixels
+        return np.zeros(shape, numpy_type(spec))  # a class of any conditional model
+    if spec.dtype != "float32":
+        return rng.integers(0, 5, shape).astype(numpy_type(spec))  # seeds, pixels
     if name == "mask":
         return _patch(shape)
     if name == "noise_variance":

@@ -11,10 +11,11 @@ import numpy as np
 from fastapi import FastAPI
 
 from tf_structvae.editor.information import describe
+from tf_structvae.serving import specs
 from tf_structvae.serving.errors import invalid
 from tf_structvae.serving.limits import Limits
 from tf_structvae.serving.servable import CARD
-from tf_structvae.serving.signature import Signature, numpy_type
+from tf_structvae.serving.specs import Signature, numpy_type
 
 
 class Local:
@@ -60,7 +61,7 @@ class Local:
         with self._model.use() as servable:
             signature = servable.signature(name)
             tensors = _cast(inputs, signature)
-            rows = max((len(a) for a in tensors.values() if a.ndim), default=1)
+            rows = specs.rows(tensors)
             size = rows * signature.row_size
             if rows > self._limits.batch or size > self._limits.response_values:
                 raise invalid(

@@ -18,6 +18,7 @@ from tf_structvae.serving.errors import invalid
 
 DTYPES = {"float32": "<f4", "int32": "<i4", "uint8": "|u1"}
 _MOST_DIMENSIONS = 8
+_MOST = 1 << 31  # numbers of an array
 
 
 def pack(arrays: Mapping[str, np.ndarray]) -> bytes:
@@ -72,6 +73,10 @@ def _checked(item: Any) -> tuple[str, str, list[int]]:
     if not isinstance(dtype, str) or dtype not in DTYPES:
         raise invalid(f"array {name!r} has dtype {dtype!r}; it must be {', '.join(DTYPES)}.")
     whole = isinstance(shape, list) and all(type(size) is int and size >= 0 for size in shape)
-    if not whole or len(shape) > _MOST_DIMENSIONS:
-        raise invalid(f"array {name!r} has shape {shape!r}; it must be a list of sizes.")
+    # of an array without a number the other sizes count, too: NumPy refuses large ones
+    if not whole or len(shape) > _MOST_DIMENSIONS or math.prod(n or 1 for n in shape) > _MOST:
+        raise invalid(
+            f"array {name!r} has shape {shape!r}; it must be a list of at most {_MOST_DIMENSIONS} "
+            f"sizes, and hold at most {_MOST} numbers."
+        )
     return name, DTYPES[dtype], shape

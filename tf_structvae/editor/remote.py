@@ -17,7 +17,7 @@ from tf_structvae.serving.body import Body
 from tf_structvae.serving.errors import RequestError, invalid
 
 _URL = re.compile(r"(https?://[^/?#@\s]+(?:/[^?#\s]*)?)/v1/models/([^/:?#\s]+)/?")
-_BELOW = re.compile(r"(/versions/\d+|/labels/[\w-]+)?(:[a-z]+|/metadata|/card)?")
+_BELOW = re.compile(r"(/versions/[0-9]+|/labels/[A-Za-z0-9_-]+)?(:[a-z]+|/metadata|/card)?")
 LARGEST_ANSWER = 512 << 20  # bytes; the components of a large model are the most there is
 CONNECT_SECONDS = 5.0
 

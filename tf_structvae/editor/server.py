@@ -12,7 +12,7 @@ from typing import Any
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
@@ -21,11 +21,12 @@ from tf_structvae.editor.guard import Guard
 from tf_structvae.editor.local import Local
 from tf_structvae.editor.remote import Remote
 from tf_structvae.serving import app as serving_app
+from tf_structvae.serving import openapi
 from tf_structvae.serving.body import Body
 from tf_structvae.serving.errors import RequestError, invalid
 from tf_structvae.serving.hosts import LOOPBACK, HostCheck
 from tf_structvae.serving.limits import Limits
-from tf_structvae.serving.responses import LEFT, as_error, as_json, plain_error
+from tf_structvae.serving.responses import as_json, failed, guarded, plain_error
 
 STATIC = Path(__file__).with_name("static")
 PACKED = "application/octet-stream"
@@ -79,8 +80,31 @@ def create_remote_app(
     app.add_middleware(HostCheck, allowed=allowed_hosts)
     app.add_api_route("/v1/{path:path}", forward, methods=["GET", "POST"])
     app.add_exception_handler(HTTPException, plain_error)
+    app.add_exception_handler(Exception, failed)
+    openapi.publish(app, openapi.document())
     _add(app, remote, limits)
     return app
+
+
+_ARRAYS = openapi.content({"type": "string", "format": "binary"}, PACKED)
+_PATHS = {
+    "/editor/model": {
+        "get": openapi.operation(
+            "What the page is told of the model.",
+            openapi.content({"type": "object"}),
+            (400, 403, 404, 408, 409, 500, 502, 503, 504),
+        )
+    },
+    "/editor/predict/{signature}": {
+        "parameters": [openapi.parameter("signature", {"type": "string"})],
+        "post": openapi.operation(
+            "The outputs of a signature, all arrays packed as bytes.",
+            _ARRAYS,
+            (400, 403, 404, 408, 413, 415, 429, 500, 502, 503, 504),
+            requestBody={"required": True, **_ARRAYS},
+        ),
+    },
+}
 
 
 class _Page(StaticFiles):
@@ -115,6 +139,7 @@ def _add(app: FastAPI, model: Local | Remote, limits: Limits) -> None:
 
         return await _guarded(request, limits, answer)
 
+    app.state.description["paths"].update(_PATHS)
     app.add_api_route("/editor/model", information)
     app.add_api_route("/editor/predict/{signature}", predict, methods=["POST"])
     app.mount("/", _Page(directory=STATIC, html=True))
@@ -132,13 +157,4 @@ def _wanted(options: dict[str, Any]) -> list[str] | None:
 async def _guarded(request: Request, limits: Limits, answer) -> Response:
     """What `answer` of the body returns; its refusals as JSON."""
     body = Body(request, limits, asyncio.get_running_loop().time() + limits.seconds)
-    try:
-        try:
-            return await answer(body)
-        except RequestError as error:
-            await body.discard()
-            return as_error(error)
-    except RequestError as error:  # the rest did not come in time
-        return as_error(error)
-    except ClientDisconnect:
-        return Response(status_code=LEFT)
+    return await guarded(body, lambda: answer(body))

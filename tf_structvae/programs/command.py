@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -19,6 +20,20 @@ def fail(message: object) -> None:
     """Ends the program with status 2 and one message."""
     print(f"error: {message}", file=sys.stderr)
     sys.exit(2)
+
+
+def positive(**values: float) -> None:
+    """Refuses flags that are not positive numbers.
+
+    Args:
+      **values: by the name of the flag.
+
+    Raises:
+      ValueError: names the flag.
+    """
+    for name, value in values.items():
+        if not 0 < value < math.inf:  # NaN neither
+            raise ValueError(f"--{name} must be positive and finite, got {value:g}.")
 
 
 def config_first(argv: list[str]) -> list[str]:

@@ -35,6 +35,7 @@ MODELS = Path("saved_models")
 def main() -> None:
     if _MODEL.value and _SERVER.value:
         raise ValueError("--model and --server exclude each other.")
+    command.positive(timeout=_TIMEOUT.value)
     limits, host = Limits(seconds=_TIMEOUT.value), _HOST.value
     models = MODELS if MODELS.is_dir() else Path(__file__).parents[2] / MODELS
     directory = None if _SERVER.value else directory_lib.choose(_MODEL.value, models)

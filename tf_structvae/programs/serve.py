@@ -47,8 +47,14 @@ def directories(models: list[str]) -> dict[str, Path]:
 
 
 def main() -> None:
-    if _POLL.value <= 0:
-        raise ValueError(f"--poll_seconds must be positive, got {_POLL.value:g}.")
+    concurrency = (os.cpu_count() or 1) if _CONCURRENCY.value is None else _CONCURRENCY.value
+    command.positive(
+        max_request_mb=_REQUEST.value,
+        max_batch=_BATCH.value,
+        concurrency=concurrency,
+        timeout=_TIMEOUT.value,
+        poll_seconds=_POLL.value,
+    )
     # what needs no TensorFlow comes first: mistakes are told at once
     from tf_structvae.serving import directory as directory_lib
     from tf_structvae.serving import sockets
@@ -58,9 +64,9 @@ def main() -> None:
     for directory in models.values():
         directory_lib.check(directory)
     limits = Limits(
-        request_bytes=int(_REQUEST.value * 2**20),
+        request_bytes=max(int(_REQUEST.value * 2**20), 1),
         batch=_BATCH.value,
-        concurrency=(os.cpu_count() or 1) if _CONCURRENCY.value is None else _CONCURRENCY.value,
+        concurrency=concurrency,
         queue=_QUEUE.value,
         seconds=_TIMEOUT.value,
     )

@@ -9,18 +9,19 @@ from pathlib import Path
 
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 
-from tf_structvae.serving import paths, protocol
+from tf_structvae.serving import openapi, paths, protocol
 from tf_structvae.serving.body import Body
-from tf_structvae.serving.errors import RequestError, invalid, missing
+from tf_structvae.serving.errors import invalid, missing
 from tf_structvae.serving.hosts import LOOPBACK, HostCheck
 from tf_structvae.serving.limits import Gate, Limits
 from tf_structvae.serving.metrics import CONTENT_TYPE, Metrics
 from tf_structvae.serving.paths import Target
+from tf_structvae.serving.readers import Readers
 from tf_structvae.serving.repository import Repository
-from tf_structvae.serving.responses import LEFT, as_error, as_json, plain_error
+from tf_structvae.serving.responses import as_json, failed, guarded, plain_error
 from tf_structvae.serving.servable import CARD, Servable
 
 METRICS_PATH = "/monitoring/prometheus/metrics"  # TF-Serving's example configuration has the same
@@ -34,7 +35,8 @@ def create_app(
 ) -> FastAPI:
     """A server of exported models; their highest versions are loaded before it returns.
 
-    Routes other than /v1/, /healthz, /readyz and `METRICS_PATH` are free for the caller to add.
+    Routes other than /v1/, /healthz, /readyz, /openapi.json and `METRICS_PATH` are free for the
+    caller to add; `app.state.description` is where they may be described.
 
     Args:
       models: name -> directory of versions.
@@ -56,8 +58,9 @@ def create_app(
         yield
         server.models.stop()
         server.gate.close()
+        server.readers.close()
 
-    # its documentation pages would load scripts from elsewhere
+    # FastAPI's own description knows none of the answers, and its pages load scripts from elsewhere
     app = FastAPI(title="tf_structvae", openapi_url=None, lifespan=lifespan)
     app.state.models, app.state.gate, app.state.metrics = server.models, server.gate, server.metrics
     app.add_middleware(HostCheck, allowed=allowed_hosts)
@@ -66,7 +69,9 @@ def create_app(
     app.add_api_route("/healthz", server.health)
     app.add_api_route("/readyz", server.ready)
     app.add_api_route(METRICS_PATH, server.metrics_text)
+    openapi.publish(app, openapi.document(METRICS_PATH))
     app.add_exception_handler(HTTPException, plain_error)
+    app.add_exception_handler(Exception, failed)
     return app
 
 
@@ -76,6 +81,7 @@ class _Server:
         self.metrics = Metrics()
         self.models = Repository(models, self.metrics)
         self.gate = Gate(limits)
+        self.readers = Readers()
 
     async def health(self) -> Response:
         return as_json({"status": "ok"})
@@ -93,19 +99,15 @@ class _Server:
         loop = asyncio.get_running_loop()
         body = Body(request, self.limits, loop.time() + self.limits.seconds)
         model = verb = "unknown"
-        try:
-            try:
-                target = paths.parse(request.method, request.scope["path"])
-                verb = target.verb
-                model = self.models[target.model].name
-                response = await self._respond(target, body)
-            except RequestError as error:
-                await body.discard()
-                response = as_error(error)
-        except RequestError as error:  # the rest did not come in time
-            response = as_error(error)
-        except ClientDisconnect:
-            response = Response(status_code=LEFT)
+
+        async def respond() -> Response:
+            nonlocal model, verb
+            target = paths.parse(request.method, request.scope["path"])
+            verb = target.verb
+            model = self.models[target.model].name
+            return await self._respond(target, body)
+
+        response = await guarded(body, respond)
         self.metrics.request(model, verb, response.status_code)
         return response
 
@@ -139,21 +141,16 @@ class _Server:
 
     def _run(self, target: Target, data: bytes) -> tuple[bytes, str, int]:
         """The response, the signature's name and the number of rows."""
-        asked = protocol.parse(data)
         with self.models[target.model].use(target.version, target.label) as servable:
-            signature = servable.signature(asked.signature_name)
-            inputs = protocol.tensors(asked, signature)
-            rows = max((len(a) for a in inputs.values() if a.ndim), default=1)
-            if rows > self.limits.batch:
-                raise invalid(f"the request has {rows} rows; at most {self.limits.batch} may be.")
-            size = rows * signature.row_size
+            asked = self.readers.decode(data, servable.signatures, self.limits.batch)
+            size = asked.rows * servable.signature(asked.signature_name).row_size
             if size > self.limits.response_values:
                 raise invalid(
                     f"the response would hold {size} numbers; at most "
                     f"{self.limits.response_values} may be: ask for fewer rows."
                 )
-            outputs = servable.run(asked.signature_name, inputs)
-        return protocol.response(outputs, asked.by_row), asked.signature_name, rows
+            outputs = servable.run(asked.signature_name, asked.inputs)
+        return protocol.response(outputs, asked.by_row), asked.signature_name, asked.rows
 
 
 def _card(servable: Servable) -> Response:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from urllib.parse import urlsplit
 
-import orjson
 from starlette.datastructures import Headers
-from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
+
+from tf_structvae.serving.errors import RequestError, invalid
+from tf_structvae.serving.responses import as_error
 
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 ANY = ("*",)
@@ -32,26 +33,32 @@ class HostCheck:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] in ("http", "websocket"):
-            error = self._error(Headers(scope=scope))
-            if error:
-                body = orjson.dumps({"error": error})
-                response = Response(body, 403, media_type="application/json")
-                await response(scope, receive, send)
+            try:
+                self._check(Headers(scope=scope))
+            except RequestError as error:
+                await as_error(error)(scope, receive, send)
                 return
         await self._app(scope, receive, send)
 
-    def _error(self, headers: Headers) -> str | None:
+    def _check(self, headers: Headers) -> None:
         host = headers.get("host", "")
-        if "*" not in self._allowed and _name(f"//{host}") not in self._allowed:
-            return f"host {host!r} is none of this server's names; see --allowed_hosts."
+        if "*" not in self._allowed and _name(host) not in self._allowed:
+            raise RequestError(
+                403, f"host {host!r} is none of this server's names; see --allowed_hosts."
+            )
         origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host:
-            return f"requests of pages of {origin!r} are not answered."
-        return None
+        if origin is None:
+            return
+        try:
+            place = urlsplit(origin).netloc
+        except ValueError as error:
+            raise invalid(f"the header Origin, {origin!r}, is no address: {error}.") from None
+        if place != host:
+            raise RequestError(403, f"requests of pages of {origin!r} are not answered.")
 
 
-def _name(url: str) -> str | None:
+def _name(host: str) -> str | None:
     try:
-        return urlsplit(url).hostname
+        return urlsplit(f"//{host}").hostname
     except ValueError:
         return None

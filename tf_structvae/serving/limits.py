@@ -95,12 +95,19 @@ class Gate:
         except asyncio.TimeoutError:
             raise RequestError(503, "no call was free in time.", RETRY_SECONDS) from None
         self.running += 1
-        future = loop.run_in_executor(self._threads, function)
+        future = loop.run_in_executor(self._threads, _outcome, function)
         future.add_done_callback(self._ended)
         done, _ = await asyncio.wait({future}, timeout=max(deadline - loop.time(), 0.0))
         if not done:
             raise RequestError(504, f"the call took longer than {self.limits.seconds:g} s allow.")
-        return future.result()
+        try:
+            outcome = future.result()
+            if isinstance(outcome, RequestError):
+                raise outcome
+            return outcome
+        finally:  # an error's traceback holds this frame, which must not hold the error
+            outcome = None
+            del future, done
 
     def _ended(self, future: asyncio.Future) -> None:
         self.running -= 1
@@ -111,3 +118,15 @@ class Gate:
     def close(self) -> None:
         """No more calls; the running ones go on."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _outcome(function: Callable[[], T]) -> T | RequestError:
+    """The result of a function, or its refusal alone.
+
+    The traceback of an error, and that of the error before it, hold all that was made of a
+    request. They are dropped in this thread, or it would hold them a while after the answer.
+    """
+    try:
+        return function()
+    except RequestError as error:
+        return RequestError(error.status, str(error), error.retry_after)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tf_structvae.serving import directory as directory_lib
-from tf_structvae.serving.errors import missing
+from tf_structvae.serving.errors import LoadError, RequestError, missing
 from tf_structvae.serving.paths import NAME
 from tf_structvae.serving.servable import Servable
 
@@ -26,21 +26,37 @@ def _close(servable: Servable) -> None:
     gc.collect()  # its graph refers to itself
 
 
+def _told(error: Exception) -> str:
+    """What clients may know of an error; messages of other libraries name files of this machine."""
+    if isinstance(error, LoadError):
+        return error.reason
+    if isinstance(error, RequestError):
+        return f"a warm-up request fails: {error}"
+    return f"it cannot be loaded ({type(error).__name__}); the server's log has the reason."
+
+
 @dataclass
 class Version:
-    """What is known of a version. `calls` counts the requests that use it now."""
+    """What is known of a version.
+
+    Attributes:
+      error: why it could not be loaded, for the log.
+      told: the same for clients.
+      calls: how many requests use it now.
+    """
 
     number: int
     stamp: tuple
     state: str = LOADING
     error: str = ""
+    told: str = ""
     servable: Servable | None = None
     calls: int = 0
 
     def status(self) -> dict[str, Any]:
         """As in a response of TF-Serving's model status API."""
         code = "UNKNOWN" if self.error else "OK"
-        status = {"error_code": code, "error_message": self.error}
+        status = {"error_code": code, "error_message": self.told}
         return {"version": str(self.number), "state": self.state, "status": status}
 
 
@@ -96,7 +112,8 @@ class Model:
         except Exception as error:  # whatever is wrong with its files, the served version stays
             log.error("version %d of %s cannot be loaded: %s", number, self.name, error)
             with self._lock:
-                version.state, version.error = END, str(error) or type(error).__name__
+                version.state, version.told = END, _told(error)
+                version.error = str(error) or type(error).__name__
             return False
         with self._lock:
             old, self._current = self._current, version

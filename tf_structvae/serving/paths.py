@@ -9,7 +9,7 @@ from tf_structvae.serving.errors import invalid
 
 NAME = re.compile(r"[^/:]+")
 _ADDRESS = re.compile(
-    r"/v1/models/(?P<model>[^/:]+)(?:/versions/(?P<version>\d{1,19})|/labels/(?P<label>[^/:]+))?"
+    r"/v1/models/(?P<model>[^/:]+)(?:/versions/(?P<version>[0-9]{1,19})|/labels/(?P<label>[^/:]+))?"
     r"(?P<verb>:predict|:classify|:regress|/metadata|/card)?"
 )
 

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import orjson
 
-from tf_structvae.serving import values
+from tf_structvae.serving import specs, values
 from tf_structvae.serving.errors import invalid
-from tf_structvae.serving.signature import Signature
+from tf_structvae.serving.specs import Signature
 
 DEFAULT_SIGNATURE = "serving_default"
 _SPECIAL = (b"NaN", b"Infinity")  # tokens that the API allows and JSON does not
@@ -35,6 +35,49 @@ class PredictRequest:
     signature_name: str
     by_row: bool
     value: Any
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a request asks for.
+
+    Attributes:
+      signature_name: of the function to call.
+      by_row: whether the answer is to be, too.
+      inputs: of the function.
+      rows: their number.
+    """
+
+    signature_name: str
+    by_row: bool
+    inputs: dict[str, np.ndarray]
+    rows: int
+
+
+def decode(body: bytes, signatures: Mapping[str, Signature], batch: int) -> Call:
+    """Reads a request body for one of several signatures.
+
+    Args:
+      body: of the request.
+      signatures: name -> what it takes.
+      batch: most rows.
+
+    Raises:
+      RequestError: 400; see `parse` and `tensors`, and: it has too many rows.
+    """
+    asked = parse(body)
+    signature = specs.find(signatures, asked.signature_name)
+    if asked.by_row:
+        _check_rows(len(asked.value), batch)
+    inputs = tensors(asked, signature)
+    rows = specs.rows(inputs)
+    _check_rows(rows, batch)
+    return Call(asked.signature_name, asked.by_row, inputs, rows)
+
+
+def _check_rows(rows: int, batch: int) -> None:
+    if rows > batch:
+        raise invalid(f"the request has {rows} rows; at most {batch} may be.")
 
 
 def parse(body: bytes) -> PredictRequest:
@@ -63,13 +106,16 @@ def _loads(body: bytes) -> Any:
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        first = error
+        message = str(error)  # kept itself, it would hold this frame, and so the body and itself
     if any(token in body for token in _SPECIAL):
         try:
-            return json.loads(body)
+            found = json.loads(body.decode())
+            if b"\\u" in body:  # half a pair of surrogates is no text
+                json.dumps(found, ensure_ascii=False).encode()
+            return found
         except (ValueError, RecursionError) as error:
             raise invalid(f"JSON Parse error: {error}") from None
-    raise invalid(f"JSON Parse error: {first}")
+    raise invalid(f"JSON Parse error: {message}")
 
 
 def tensors(request: PredictRequest, signature: Signature) -> dict[str, np.ndarray]:

@@ -10,9 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from tf_structvae.serving import signature as signature_lib
-from tf_structvae.serving import warmup
+from tf_structvae.serving import specs, warmup
 from tf_structvae.serving.errors import RequestError, invalid
-from tf_structvae.serving.signature import Signature
+from tf_structvae.serving.specs import Signature
 
 CARD = "model_card.json"
 # What TensorFlow puts around the message of the op that failed.
@@ -62,12 +62,7 @@ class Servable:
         Raises:
           RequestError: 400, there is none.
         """
-        if name not in self.signatures:
-            raise invalid(
-                f'Serving signature name: "{name}" not found in signature def; there are: '
-                f"{', '.join(sorted(self.signatures))}."
-            )
-        return self.signatures[name]
+        return specs.find(self.signatures, name)
 
     def run(self, name: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The outputs of a signature.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import math
 import signal
 import socket
 from collections.abc import Callable
@@ -13,8 +14,10 @@ import h11
 import uvicorn
 from fastapi import FastAPI
 
-IDLE_SECONDS = 30  # after which a connection without a request is closed
-CONNECTIONS = 512  # open at once; uvicorn answers 503 beyond
+from tf_structvae.serving import connections
+from tf_structvae.serving.connections import Connection
+
+CONNECTIONS = 512  # open at once; beyond, idle ones are closed, and without such it answers 503
 _TELL_SECONDS = 0.5  # in which the request of a new connection arrives
 
 
@@ -53,6 +56,27 @@ def keep_imports() -> None:
     gc.freeze()
 
 
+def configured(app: FastAPI, seconds: float) -> uvicorn.Config:
+    """How an application is served.
+
+    Args:
+      app: of `create_app`.
+      seconds: that the last requests may take.
+    """
+    return uvicorn.Config(
+        app,
+        http=Connection,
+        loop="asyncio",
+        ws="none",
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        limit_concurrency=CONNECTIONS,
+        timeout_keep_alive=math.ceil(connections.IDLE_SECONDS),
+        timeout_graceful_shutdown=max(int(seconds), 1),
+    )
+
+
 def run(app: FastAPI, bound: socket.socket, ready: Callable[[], None], seconds: float) -> bool:
     """Serves until SIGTERM or SIGINT; then finishes the requests it has.
 
@@ -70,23 +94,11 @@ def run(app: FastAPI, bound: socket.socket, ready: Callable[[], None], seconds: 
     Raises:
       KeyboardInterrupt: at the end, if it was SIGINT.
     """
-    config = uvicorn.Config(
-        app,
-        http="h11",  # the same whatever else is installed
-        loop="asyncio",
-        ws="none",
-        log_level="warning",
-        access_log=False,
-        server_header=False,
-        limit_concurrency=CONNECTIONS,
-        timeout_keep_alive=IDLE_SECONDS,
-        timeout_graceful_shutdown=max(int(seconds), 1),
-    )
     received: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         # uvicorn raises the signal once more when it is done, to whoever would have had it
         signal.signal(number, lambda n, _: received.append(n))
-    _Server(config, ready).run([bound])
+    _Server(configured(app, seconds), ready).run([bound])
     if signal.SIGINT in received:
         raise KeyboardInterrupt
     return app.state.gate.running == 0

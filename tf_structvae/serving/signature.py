@@ -2,49 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import saved_model_pb2
 
-
-@dataclass(frozen=True)
-class Spec:
-    """Type and shape of a named tensor; None is a size that is not fixed, or a rank that is not."""
-
-    dtype: tf.DType
-    shape: tuple[int | None, ...] | None
-
-    @property
-    def row_size(self) -> int:
-        """Numbers a row (all but the first dimension) at least holds."""
-        return math.prod(size or 1 for size in (self.shape or ())[1:])
-
-    def accepts(self, shape: tuple[int, ...]) -> bool:
-        """Whether a tensor of this shape may be given."""
-        if self.shape is None:
-            return True
-        return len(shape) == len(self.shape) and all(
-            wanted in (None, size) for size, wanted in zip(shape, self.shape, strict=True)
-        )
-
-
-@dataclass(frozen=True)
-class Signature:
-    """Named inputs and outputs of one function."""
-
-    inputs: dict[str, Spec]
-    outputs: dict[str, Spec]
-
-    @property
-    def row_size(self) -> int:
-        """Numbers in one row of all outputs together."""
-        return sum(spec.row_size for spec in self.outputs.values())
+from tf_structvae.serving.errors import LoadError
+from tf_structvae.serving.specs import Signature, Spec
 
 
 def read(path: Path) -> tuple[dict[str, Signature], dict[str, Any]]:
@@ -57,16 +23,16 @@ def read(path: Path) -> tuple[dict[str, Signature], dict[str, Any]]:
       name -> Signature of all that take an input, and name -> JSON form of `SignatureDef` of all.
 
     Raises:
-      ValueError: the file is no SavedModel.
+      LoadError: the file is no SavedModel.
     """
     proto = saved_model_pb2.SavedModel()
     try:
         proto.ParseFromString((path / "saved_model.pb").read_bytes())
     except Exception as error:  # the class differs between versions of protobuf
-        raise ValueError(f"{path / 'saved_model.pb'} is damaged: {error}") from error
+        raise LoadError(path, f"saved_model.pb is damaged: {error}") from error
     graphs = [g for g in proto.meta_graphs if "serve" in g.meta_info_def.tags]
     if not graphs:
-        raise ValueError(f"{path} has no graph with the tag 'serve'.")
+        raise LoadError(path, "it has no graph with the tag 'serve'.")
     definitions = graphs[0].signature_def
     found = {
         name: Signature(_specs(d.inputs), _specs(d.outputs))
@@ -83,7 +49,7 @@ def _specs(infos) -> dict[str, Spec]:
         return tuple(None if d.size < 0 else int(d.size) for d in proto.dim)
 
     return {
-        name: Spec(tf.dtypes.as_dtype(infos[name].dtype), shape(infos[name].tensor_shape))
+        name: Spec(tf.dtypes.as_dtype(infos[name].dtype).name, shape(infos[name].tensor_shape))
         for name in sorted(infos)
     }
 
@@ -111,8 +77,3 @@ def _as_json(definition) -> dict[str, Any]:
         "outputs": tensors(definition.outputs),
         "method_name": definition.method_name,
     }
-
-
-def numpy_type(spec: Spec) -> np.dtype:
-    """The type an input's array must have; strings are objects of bytes."""
-    return np.dtype(object if spec.dtype == tf.string else spec.dtype.as_numpy_dtype)

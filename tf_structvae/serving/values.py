@@ -8,13 +8,16 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 
 from tf_structvae.serving.errors import RequestError, invalid
-from tf_structvae.serving.signature import Spec, numpy_type
+from tf_structvae.serving.specs import Spec, numpy_type
 
+_NUMBERS = {"bool", "float16", "float32", "float64"} | {
+    f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)
+}
 _TYPES: dict[str, set[type]] = {"f": {int, float}, "i": {int}, "u": {int}, "b": {bool}}
 _WIDE = {"f": np.float64, "i": np.int64, "u": np.uint64, "b": np.bool_}
+_MOST_DIMENSIONS = 32  # NumPy 1 has no more
 _BYTES_SUFFIX = "_bytes"  # an output of this name is binary, says the API
 
 
@@ -35,10 +38,14 @@ def decode(value: Any, name: str, spec: Spec) -> np.ndarray:
       RequestError: 400; the lists are ragged, or type or shape is not that of the input.
     """
     shape, leaves = _flatten(value, name)
+    if len(shape) > _MOST_DIMENSIONS:
+        raise invalid(
+            f"input {name!r} has {len(shape)} dimensions; at most {_MOST_DIMENSIONS} may be."
+        )
     if not spec.accepts(shape):
         wanted = ", ".join("?" if size is None else str(size) for size in spec.shape or ())
         raise invalid(f"input {name!r} has shape {list(shape)}; it must be [{wanted}].")
-    if spec.dtype == tf.string:
+    if spec.dtype == "string":
         array = np.empty(len(leaves), object)
         array[:] = [_bytes(leaf, name) for leaf in leaves]
     else:
@@ -62,23 +69,26 @@ def _flatten(value: Any, name: str) -> tuple[tuple[int, ...], list]:
 
 
 def _numbers(leaves: list, name: str, spec: Spec) -> np.ndarray:
+    if spec.dtype not in _NUMBERS:
+        raise invalid(f"input {name!r} has the type {spec.dtype}, which JSON cannot give.")
     wanted = numpy_type(spec)
-    if wanted.kind not in _TYPES:
-        raise invalid(f"input {name!r} has the type {spec.dtype.name}, which JSON cannot give.")
     if not set(map(type, leaves)) <= _TYPES[wanted.kind]:
-        raise invalid(f"input {name!r} must hold values of type {spec.dtype.name} alone.")
-    beyond = invalid(f"input {name!r} holds a number beyond the range of {spec.dtype.name}.")
+        raise invalid(f"input {name!r} must hold values of type {spec.dtype} alone.")
     try:
         wide: np.ndarray = np.array(leaves, _WIDE[wanted.kind])
     except OverflowError:
-        raise beyond from None
+        raise _beyond(name, spec) from None
     with np.errstate(over="ignore"):
         array = wide.astype(wanted)
     is_float = wanted.kind == "f"
     fits = np.isfinite(array) == np.isfinite(wide) if is_float else array == wide
     if not fits.all():
-        raise beyond
+        raise _beyond(name, spec)
     return array
+
+
+def _beyond(name: str, spec: Spec) -> RequestError:
+    return invalid(f"input {name!r} holds a number beyond the range of {spec.dtype}.")
 
 
 def _bytes(item: Any, name: str) -> bytes:
