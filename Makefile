@@ -16,7 +16,11 @@ OLDEST_PYTHON ?= python3.10
 OLDEST_VENV ?= .venv-oldest
 OLDEST_TESTS ?= tests
 
-.PHONY: train compare install edit test test-all test-browser test-oldest chromium coverage all-checks docs \
+# Mutants of each module.
+LIMIT ?= 40
+MODULES ?=
+
+.PHONY: train compare install edit test test-all test-browser test-oldest chromium coverage mutation all-checks docs \
     notebooks check format public-api constraints-oldest clean
 
 train: $(VENV)/.installed
@@ -61,6 +65,11 @@ coverage: $(VENV)/.installed-test
 	$(PYTEST) --cov --cov-report= $(TESTS)
 	$(BIN)/python -m coverage report
 
+# Which small changes of the code that trains, exports and conditions do the tests notice? An hour and more;
+# MODULES="constraints step" tests some, LIMIT=0 all changes of each. A run that was stopped goes on.
+mutation: $(VENV)/.installed-mutation
+	$(BIN)/python tests/mutation.py --limit=$(LIMIT) $(MODULES)
+
 # Everything that a change must pass, in the order of what fails soonest.
 all-checks: check docs test
 
@@ -96,6 +105,10 @@ $(VENV)/.installed: setup.py $(VENV)/bin/python
 
 $(VENV)/.installed-test: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[test]'
+	@touch $@
+
+$(VENV)/.installed-mutation: $(VENV)/.installed-test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[mutation]'
 	@touch $@
 
 $(VENV)/.installed-data: $(VENV)/.installed

@@ -101,6 +101,7 @@ setup(
             "pytest-xdist>=3.5,<4",
             "hypothesis>=6.100,<7",
         ],
+        "mutation": ["cosmic-ray>=8.7,<9"],
         "docs": DOCS,
         "dev": ["ruff>=0.6", "mypy>=1.11,<3", "pre-commit>=3.5,<5"],
     },
