@@ -42,7 +42,9 @@ def check(data: Any, image_shape: tuple[int, int, int], classes: int = 0) -> Non
     if isinstance(data, (tuple, list, dict)):
         check_single(data, classes)
     if isinstance(data, tf.data.Dataset):
-        images = _first(data.element_spec)
+        x = data.element_spec[0] if isinstance(data.element_spec, tuple) else data.element_spec
+        check_single(x, classes)
+        images = _first(x)
         _check_kind(images.shape, images.dtype.name, image_shape)
         if int(data.cardinality()) == 0:
             raise ValueError("images must be a data set of at least one batch, got an empty one.")
