@@ -7,10 +7,10 @@ Expected: both targets met, over-bright samples and grey means. Measured at 32x3
 Cost: about 10 minutes on 2 cores, 2 GB of memory.
 """
 
-from tf_structvae import config
+from tf_structvae import config, run_name
 
 
 def get_config():
     c = config.use_papers_recipe(config.default(), entropy_budget=150.0)
-    c.name = "avatars_paper"
+    c.name = run_name.reference(c.data) + "_paper"
     return c

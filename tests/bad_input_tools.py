@@ -246,6 +246,8 @@ for path, value, allowed in (
     ("seed", True, "an integer >= 0"),
     ("data.name", "faces", "data set must be one of"),
     ("data.image_size", (16,), "image_size must be"),
+    ("data.background", "whit", "background"),
+    ("data.nifti.axis", "up", "nifti.axis must be 'axial' for avatars"),
     ("data.limit", -1, "an integer >= 0"),
     ("data.shift", -1, "an integer >= 0"),
     ("model.likelihood", "poisson", "one of low_rank"),

@@ -149,6 +149,10 @@ def test_the_variant_suits_the_size(image_size, variant, tmp_path):
         ({"channels": 4}, "channels must be 1, 3 or None, got 4"),
         ({"name": "lfw25", "variant": "2"}, "variant must be '' for lfw25, got '2'"),
         ({"limit": 0}, "limit must be None or a positive integer, got 0"),
+        ({"background": "whit"}, r"background .* '#rrggbb' or a name .* got 'whit'"),
+        ({"background": "black"}, "background must be 'white' for avatars, got 'black'"),
+        ({"nifti": {"axis": "coronal"}}, "nifti.axis must be 'axial' for avatars, got 'coronal'"),
+        ({"nifti": {"slabs": 3}}, "nifti.slabs must be left out for avatars, got 3"),
     ],
 )
 def test_impossible_wishes(arguments, message, tmp_path):

@@ -20,6 +20,7 @@ from volumes import (
 )
 
 from tf_structvae.datasets import nifti, nifti_cache
+from tf_structvae.datasets.spec import NIFTI
 from tf_structvae.datasets.ukbb import SPLITS, UKBB, UKBBConfig, config_name, split_of
 
 
@@ -213,6 +214,13 @@ def test_empty_split_is_refused_before_anything_is_read(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="Take seed") as raised:
         build(tmp_path, tmp_path / "out", participant=r"p\d", fractions=(0.9, 0.05, 0.05), seed=2)
     assert "0 in validation" in str(raised.value)
+
+
+def test_defaults_are_those_of_the_config(tmp_path):
+    made = UKBBConfig(manual_dir=str(tmp_path))
+    for name, value in NIFTI.items():
+        same = UKBBConfig(manual_dir=str(tmp_path), **{name: value})
+        assert getattr(same, name) == getattr(made, name)
 
 
 def test_config_is_needed(tmp_path):

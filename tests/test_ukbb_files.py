@@ -122,6 +122,22 @@ def test_reasons_for_what_cannot_be_used(tmp_path):
         nifti_cache.fill(tmp_path / "c", str(tmp_path / "in"), volumes, SMALL, True, 1)
 
 
+def test_strange_files_are_named_and_not_waited_for(tmp_path):
+    write(tmp_path / "a.nii", random_volume(0))
+    for name in ("pipe.nii.gz", "pipe.zip"):
+        os.mkfifo(tmp_path / name)
+    with open(os.fsencode(tmp_path) + b"/caf\xe9.nii", "wb") as f:
+        f.write(b"")
+    files = nifti_files.list_files(str(tmp_path))
+    volumes, problems = nifti_files.find_volumes(str(tmp_path), files)
+    assert [v.name for v in volumes] == ["a.nii"]
+    assert problems == {
+        r"caf\xe9.nii": "the name is not UTF-8",
+        "pipe.nii.gz": "it is a pipe, socket or device",
+        "pipe.zip": "it is a pipe, socket or device",
+    }
+
+
 def test_processes_write_what_one_writes(tmp_path):
     for i in range(8):
         write(tmp_path / "in" / f"{i}.nii.gz", random_volume(i))

@@ -8,9 +8,8 @@ from collections.abc import Callable
 
 from ml_collections import ConfigDict, config_dict
 
-from tf_structvae import config_fields
-from tf_structvae.datasets import Spec
-from tf_structvae.datasets.spec import NIFTI
+from tf_structvae import config_fields, run_name
+from tf_structvae.datasets import Spec, spec
 
 LIKELIHOODS = ("low_rank", "independent", "stock_low_rank")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
@@ -40,9 +39,8 @@ def default() -> ConfigDict:
       >>> config.model.rank = 50
       >>> sv.config.validate(config)
     """
-    return ConfigDict(
+    config = ConfigDict(
         {
-            "name": "avatars",
             "seed": 0,
             "data": {
                 "name": "avatars",
@@ -58,7 +56,7 @@ def default() -> ConfigDict:
                 "flip": False,  # mirror half of the training images
                 "shift": 0,  # move training images by up to so many pixels
                 "background": "white",  # of image_folder: "#rrggbb" or a name, behind transparency
-                "nifti": dict(NIFTI),  # of ukbb, docs/ukbb.md
+                "nifti": dict(spec.NIFTI),  # of ukbb, docs/ukbb.md
             },
             "model": {
                 "likelihood": "low_rank",  # independent: the standard VAE; stock_low_rank: by TFP
@@ -124,6 +122,8 @@ def default() -> ConfigDict:
             "export_dir": "saved_models",  # "" exports nothing
         }
     )
+    config.name = run_name.reference(config.data)  # that of the data, if not set
+    return config
 
 
 def use_papers_recipe(c: ConfigDict, entropy_budget: float | None = None) -> ConfigDict:

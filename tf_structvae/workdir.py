@@ -106,6 +106,8 @@ def read_config(workdir: str | Path) -> ConfigDict:
         raise ValueError(f"{saved} is not JSON: {error}.") from error
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"{saved} is no config of this version: {error}.") from error
+    if config.data.name != "ukbb":  # older versions took what has no effect
+        config.data.nifti = config_lib.default().data.nifti
     wrong = config_fields.differences(config, config_lib.default())
     if wrong:
         raise ValueError("\n".join([f"{saved} is no config of this version:", *wrong]))

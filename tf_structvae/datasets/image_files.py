@@ -126,7 +126,7 @@ def _on_background(image: Image.Image, background: tuple[int, int, int]) -> Deco
     grey = image.mode in _GREY_MODES
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
-        if image.getextrema()[3][0] < 255:
+        if np.asarray(image.getchannel("A")).min() < 255:
             below = Image.new("RGBA", image.size, (*background, 255))
             grey = grey and len(set(background)) == 1
             laid = Image.alpha_composite(below, image).convert("RGB")

@@ -8,10 +8,14 @@ import re
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
+from stat import S_ISREG
 
 from tqdm.auto import tqdm
 
+from tf_structvae.datasets.folder_walk import shown
+
 MNI = "T1_brain_to_MNI.nii.gz"
+_NO_FILE = -2  # in place of the size of a pipe, socket or device
 _SUFFIXES = (".nii", ".nii.gz")
 _UKB_ID = re.compile(r"(?:^|/)(\d{7})(?!\d)")  # the leading digits of a zip, folder or file
 _BIDS_ID = re.compile(r"(?:^|[/_])sub-([A-Za-z0-9]+)")
@@ -70,7 +74,17 @@ def _file(path: Path, folder: Path) -> File:
         stat = path.stat()
     except OSError:  # a dangling link: reading it will tell
         return File(relative, -1, 0)
+    if not S_ISREG(stat.st_mode):
+        return File(relative, _NO_FILE, 0)
     return File(relative, stat.st_size, stat.st_mtime_ns)
+
+
+def _unusable(file: File) -> str:
+    """Why it is not even opened; else an empty string."""
+    if shown(file.path) != file.path:
+        return "the name is not UTF-8"
+    # opening a pipe would wait for somebody to write
+    return "it is a pipe, socket or device" if file.size == _NO_FILE else ""
 
 
 def _is_volume(path: str) -> bool:
@@ -92,13 +106,16 @@ def find_volumes(
         in a folder "unusable", where UK Biobank puts scans that failed its checks.
 
     Returns:
-      The volumes, and the reason for each zip that cannot be read.
+      The volumes, and the reason for each file that is not opened or zip that cannot be read.
 
     Raises:
       FileNotFoundError: no volume.
     """
     volumes, problems = [], {}
     for file in tqdm(files, desc="looking for volumes", unit="file", delay=3):
+        if reason := _unusable(file):
+            problems[shown(file.path)] = reason
+            continue
         if not file.path.lower().endswith(".zip"):
             volumes.append(Volume(file))
             continue
@@ -120,7 +137,7 @@ def find_volumes(
         broken = "".join(f"\n  {p}: {r}" for p, r in list(problems.items())[:5])
         raise FileNotFoundError(
             f"manual_dir {manual_dir!r} holds no NIfTI volume {wanted}; volumes seen: "
-            f"{len(volumes)}; zips that cannot be read: {len(problems)}{broken}"
+            f"{len(volumes)}; files that cannot be read: {len(problems)}{broken}"
         )
     return taken, problems
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,7 @@ from typing import Any
 import tensorflow as tf
 import tensorflow_datasets as tfds
 from absl import logging
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from tf_structvae.datasets import fit, registry
 from tf_structvae.datasets.source import Info, Source
@@ -38,13 +40,49 @@ def _building(directory: str):
         yield
 
 
+def _remove_left_over(builder: Any) -> None:
+    """Removes what killed preparations left, unless another process holds the lock there."""
+    directory = Path(builder.data_dir)
+    root = directory.parents[1 if builder.builder_config else 0]
+    for left in [*root.glob("incomplete.*_*"), *root.glob("*/incomplete.*_*")]:
+        whole = left.with_name(left.name.partition("_")[2])
+        with contextlib.suppress(Timeout):
+            held = whole == directory
+            with contextlib.nullcontext() if held else FileLock(f"{whole}.lock", timeout=0):
+                shutil.rmtree(left, ignore_errors=True)
+
+
+def _is_full(error: BaseException | None) -> bool:
+    """Whether an error comes of a full disk; TFDS and TensorFlow wrap it."""
+    while error is not None:
+        if re.search("No space left on device|Disk quota exceeded", str(error)):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
+
+
 def built(opened: registry.Opened) -> Any:
-    """A builder whose records are there."""
+    """A builder whose records are there.
+
+    Raises:
+      OSError: the disk is full, or cannot be written.
+    """
     builder = opened.make()
     if builder.is_prepared():  # perhaps where nobody may write
         return builder
-    with _building(str(builder.data_dir)):
-        opened.prepare(opened.make())
+    directory = str(builder.data_dir)
+    try:
+        with _building(directory):
+            if opened.own and "://" not in directory:
+                _remove_left_over(builder)
+            opened.prepare(opened.make())
+    except Exception as error:
+        if not _is_full(error):
+            raise
+        raise OSError(
+            f"the records of {builder.name} do not fit on the disk: No space left on device for "
+            f"{directory}. Make room, or give another data_dir (config.data.dir)."
+        ) from error
     return opened.make()
 
 

@@ -29,6 +29,7 @@ class Opened(NamedTuple):
     )
     image: str = "image"  # the feature
     prepare: Callable[[Any], None] = _prepare  # writes the records of a builder
+    own: bool = True  # whether no other program writes them, such as TFDS's own
 
 
 def _suiting(configs, image_size: tuple[int, int] | None) -> str:
@@ -59,7 +60,8 @@ def _drawn(spec: Spec) -> Opened:
 def _celeb_a(spec: Spec) -> Opened:
     from tf_structvae.datasets import celeb_a
 
-    return Opened(lambda: celeb_a.builder(spec.data_dir, spec.manual_dir))
+    celeb_a.builder(spec.data_dir, spec.manual_dir)  # refuses at once what is missing
+    return Opened(lambda: celeb_a.builder(spec.data_dir, spec.manual_dir), own=False)
 
 
 def _ukbb(spec: Spec) -> Opened:
@@ -112,7 +114,7 @@ def _tfds(spec: Spec) -> Opened:
         return any_tfds.builder(spec.name, spec.data_dir)
 
     image = any_tfds.image_key(make().info.features, spec.name)
-    return Opened(make, splits, image, any_tfds.prepare)
+    return Opened(make, splits, image, any_tfds.prepare, own=False)
 
 
 def _files(spec: Spec) -> str:

@@ -9,7 +9,7 @@ import tensorflow as tf
 from ml_collections import ConfigDict
 
 from tf_structvae import datasets, tf_config
-from tf_structvae.datasets import augment, pipeline, preparation
+from tf_structvae.datasets import augment, pipeline, preparation, registry
 from tf_structvae.preflight.decision import check, pipeline_rate
 from tf_structvae.training import Experiment
 
@@ -27,9 +27,12 @@ def check_config(config: ConfigDict, distribute: str, budget_gb: float, when: st
 
     Raises:
       ValueError: it does not fit, or the data have no labels of the name in `config.data.label`.
+      FileNotFoundError: `config.data.manual_dir`, if given, lacks what the data set needs.
     """
     d, t, rate = config.data, config.train, None
     spec = datasets.Spec.of_config(d)
+    if d.manual_dir:
+        registry.open(spec)  # refuses a folder that is not there
     if d.image_size:  # the data need not be there; 3 channels are the most there are
         shape, images = (*d.image_size, d.channels or 3), d.limit
         names = preparation.info(spec).class_names(d.label) if d.label else ()
