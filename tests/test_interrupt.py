@@ -25,7 +25,7 @@ from PIL import Image
 
 ROOT = Path(__file__).parents[1]
 GUARD = 600  # seconds after which a test that hangs fails
-PATIENT, AT_ONCE = 120, 0.1  # seconds that a program has to end by itself
+PATIENT, AT_ONCE = 60, 0.1  # seconds that a program has to end by itself
 # .config is where TFDS keeps the name of the default config
 HALF = re.compile(r"^\.(?!config$)|\.tmp$|^partial|incomplete|\.part$")
 
