@@ -101,8 +101,10 @@ leaves = st.one_of(
 )  # fmt: skip
 values = st.recursive(
     leaves,
-    lambda inner: st.lists(inner, max_size=4)
-    | st.dictionaries(any_text | st.sampled_from(["x", "b64", "data"]), inner, max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(any_text | st.sampled_from(["x", "b64", "data"]), inner, max_size=3)
+    ),
     max_leaves=12,
 )
 rows = st.lists(st.integers(-9, 9) | st.floats(width=32) | values, max_size=9)
@@ -144,14 +146,14 @@ few_headers = st.just({}) | headers
 part = st.sampled_from(["m", "1", "7", "\u0661", "9" * 30]) | any_text
 
 
-@settings(FUZZ, max_examples=400)
+@settings(FUZZ, max_examples=250)
 @given(body=bodies, headers=few_headers)
 def test_any_body(ask, description, body, headers):
     status, content = ask("POST", "/v1/models/m:predict", body, **headers)
     check(description, status, content, "POST", PREDICT, body)
 
 
-@settings(FUZZ, max_examples=200)
+@settings(FUZZ, max_examples=150)
 @given(data=st.data(), headers=few_headers)
 def test_any_address(ask, description, data, headers):
     address = data.draw(st.sampled_from([*sorted(description["paths"]), "/{a}", "/v1/{a}"]))
@@ -179,7 +181,7 @@ def server(directory):
         found.kill()
 
 
-@settings(FUZZ, max_examples=100)
+@settings(FUZZ, max_examples=60)
 @given(
     method=st.sampled_from(["GET", "POST"]) | wire_text,
     path=st.sampled_from(["/v1/models/m:predict", "/healthz", "/%D9%A1", "/%ff%00"]) | wire_text,
@@ -191,10 +193,10 @@ def test_any_bytes_on_the_wire(server, method, path, lines, body):
     head = "".join(f"{name}: {value}\r\n" for name, value in lines)
     text = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\n{head}\r\n".encode("latin-1")
     found = b""
-    with socket.create_connection((address.hostname, address.port), timeout=20) as connection:
-        with contextlib.suppress(ConnectionError):
-            connection.sendall(text + body)
-            while received := connection.recv(1 << 16):
-                found += received
+    connection = socket.create_connection((address.hostname, address.port), timeout=20)
+    with connection, contextlib.suppress(ConnectionError):
+        connection.sendall(text + body)
+        while received := connection.recv(1 << 16):
+            found += received
     statuses = re.findall(rb"HTTP/1.1 (\d{3})", found)
     assert set(statuses) <= {b"100", b"200", b"400", b"403", b"404", b"405", b"408", b"415"}, text

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from tf_structvae.serving.errors import RequestError
 
@@ -100,11 +100,12 @@ class Gate:
         done, _ = await asyncio.wait({future}, timeout=max(deadline - loop.time(), 0.0))
         if not done:
             raise RequestError(504, f"the call took longer than {self.limits.seconds:g} s allow.")
+        outcome: T | RequestError | None = None
         try:
             outcome = future.result()
             if isinstance(outcome, RequestError):
                 raise outcome
-            return outcome
+            return cast(T, outcome)
         finally:  # an error's traceback holds this frame, which must not hold the error
             outcome = None
             del future, done

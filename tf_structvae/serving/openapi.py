@@ -15,8 +15,9 @@ PATH = "/openapi.json"
 ABOUT = """TensorFlow Serving's REST API over exported models, and what it lacks for their upkeep.
 
 Bodies are JSON with two additions of that API: NaN, Infinity and -Infinity are numbers, and a
-string of any bytes is {"b64": ...}. Whatever else is asked for below /v1/ is answered with 400, elsewhere
-with 404, and another method with 405. What is no HTTP at all is answered with 400 in plain text."""
+string of any bytes is {"b64": ...}. Whatever else is asked for below /v1/ is answered with 400,
+elsewhere with 404, and another method with 405. What is no HTTP at all is answered with 400 in
+plain text."""
 
 REASONS = {
     400: "The request is at fault.",

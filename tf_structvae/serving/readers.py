@@ -1,8 +1,8 @@
 """Reads large requests in processes of their own, where they hold nobody up.
 
-Python runs one thread at a time, and the reader of JSON does not let others have a turn: where 31 MB
-hold small objects, the server would answer nobody for five seconds. A process of its own also gives
-back all the memory that such a request took, a gigabyte. It needs no TensorFlow.
+Python runs one thread at a time, and the reader of JSON does not let others have a turn: where
+31 MB hold small objects, the server would answer nobody for five seconds. A process of its own also
+gives back all the memory that such a request took, a gigabyte. It needs no TensorFlow.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Mapping
+from typing import Any
 
 from tf_structvae.serving import protocol
 from tf_structvae.serving.errors import RequestError
@@ -100,7 +101,7 @@ class _Reader:
             start_new_session=True,  # Ctrl-C is for the server, which ends it
         )
 
-    def ask(self, request: tuple) -> object:
+    def ask(self, request: tuple) -> Any:
         assert self._process.stdin
         assert self._process.stdout
         pickle.dump(request, self._process.stdin, pickle.HIGHEST_PROTOCOL)
