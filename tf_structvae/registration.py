@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 CLASSES = {
+    "blocks": ("Conv2D",),
     "constraints": ("Constraint",),
     "density": ("LowRankDensity",),
     "layers": ("IndependentNormalHead", "LowRankNormalHead", "StockLowRankNormalHead"),
