@@ -28,15 +28,21 @@ class Factorisation:
     exact: tf.Tensor  # whether float32 sums were not accurate enough, scalar bool
 
     @classmethod
-    def of(cls, factor: Factor, precision: tf.Tensor) -> Factorisation:
+    def of(cls, factor: Factor, precision: tf.Tensor, exact: bool = False) -> Factorisation:
+        """
+        Args:
+          factor: P.
+          precision: see above.
+          exact: whether sums are float64 even where float32 keeps log|K| and the density accurate.
+        """
         if precision.shape[-1] == 1:
             scale = tf.cast(precision, tf.float64)[..., 0]
-            gram, exact = factor.gram(None, scale)
+            gram, taken = factor.gram(None, None if exact else scale)
             gram *= scale[..., tf.newaxis, tf.newaxis]
         else:
-            gram, exact = factor.gram(precision, tf.ones([], tf.float64))
+            gram, taken = factor.gram(precision, None if exact else tf.ones([], tf.float64))
         capacitance = linalg.capacitance(gram)
-        return cls(factor, precision, capacitance, tf.linalg.cholesky(capacitance), exact)
+        return cls(factor, precision, capacitance, tf.linalg.cholesky(capacitance), taken)
 
     def log_det(self) -> tf.Tensor:
         """log|K|, float64 [...]."""

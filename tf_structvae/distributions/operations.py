@@ -277,7 +277,9 @@ class LowRankOperations:
             weights = tf.where(mask, tf.math.reciprocal_no_nan(diag + noise), zero)
             weights = self._guarded(weights, mask & (diag + noise == 0.0))
             gain = tf.where(mask & (noise == 0.0), one, diag * weights)
-            observed = Factorisation.of(self._factor(), weights)
+            # The mean holds m itself, not the form that m minimises: a rounded Gram matrix moves it
+            # along directions of which the observed entries tell little.
+            observed = Factorisation.of(self._factor(), weights, exact=True)
             m, _ = observed.explain((value - loc)[..., tf.newaxis])
             root = linalg.inverse_root(observed.cholesky)
             kept = 1.0 - gain

@@ -157,6 +157,18 @@ def _run(view: View, function: Callable, specs: dict[str, tf.TensorSpec], **give
     if "labels" in inputs:
         own.append(checks.one_of_classes("labels", inputs["labels"], view.model.classes))
     inputs = checks.after(own, inputs)
+    rows = tf.shape(next(iter(inputs.values())))[0]
+    inputs = {k: _at_least_one(x) for k, x in inputs.items()}
     labels = inputs.pop("labels", None)
     floats = [k for k, spec in specs.items() if spec.dtype.is_floating] or list(specs)
-    return checks.finite_results(floats, function(view.given(labels), **inputs))
+    results = {k: x[:rows] for k, x in function(view.given(labels), **inputs).items()}
+    return checks.finite_results(floats, results)
+
+
+def _at_least_one(x: tf.Tensor) -> tf.Tensor:
+    """[B, ...], or one row of zeros where B is 0.
+
+    oneDNN's convolution of no rows has the shape of its input, which does not fit what follows.
+    """
+    missing = tf.maximum(1 - tf.shape(x)[0], 0)
+    return tf.pad(x, [[0, missing], *[[0, 0]] * (x.shape.rank - 1)])
