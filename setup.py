@@ -100,6 +100,7 @@ setup(
             "pytest-cov>=7,<8",
             "pytest-xdist>=3.5,<4",
             "hypothesis>=6.100,<7",
+            "jsonschema>=4.26,<5",
         ],
         "docs": DOCS,
         "dev": ["ruff>=0.6", "mypy>=1.11,<3", "pre-commit>=3.5,<5"],
