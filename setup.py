@@ -100,6 +100,7 @@ setup(
             "pytest-cov>=7,<8",
             "pytest-xdist>=3.5,<4",
             "hypothesis>=6.100,<7",
+            "jsonschema>=4.26,<5",
         ],
         "mutation": ["cosmic-ray>=8.7,<9"],
         "docs": DOCS,

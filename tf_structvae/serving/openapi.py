@@ -114,7 +114,7 @@ def document(metrics_path: str | None = None) -> dict[str, Any]:
 
 
 def _upkeep(metrics_path: str) -> dict[str, Any]:
-    served = {"type": "object", "additionalProperties": {"type": ["integer", "null"]}}
+    served = {"type": "object", "additionalProperties": {"anyOf": [_INTEGER, {"type": "null"}]}}
     ready = operation("The served version of every model.", content(served), _EVERYWHERE)
     ready["responses"]["503"]["description"] += " Or a model has no served version."
     ready["responses"]["503"]["content"]["application/json"]["schema"] = {
@@ -161,7 +161,7 @@ _SCHEMAS = {
     "Value": {
         "description": "A number, string or truth value, or lists of lists of one shape of them.",
         "anyOf": [
-            {"type": ["number", "string", "boolean"]},
+            *({"type": kind} for kind in ("number", "string", "boolean")),
             reference("Binary"),
             {"type": "array", "items": _VALUE},
         ],
