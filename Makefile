@@ -17,7 +17,7 @@ OLDEST_VENV ?= .venv-oldest
 OLDEST_TESTS ?= tests
 
 # Mutants of each module.
-LIMIT ?= 40
+LIMIT ?= 25
 MODULES ?=
 
 .PHONY: train compare install edit test test-all test-browser test-oldest chromium coverage mutation all-checks docs \

@@ -204,7 +204,7 @@ def report(name: str, database, module: Path) -> dict[str, int]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("modules", nargs="*", help=f"of {', '.join(TARGETS)}; all without")
-    parser.add_argument("--limit", type=int, default=40, help="mutants of a module; 0: all")
+    parser.add_argument("--limit", type=int, default=25, help="mutants of a module; 0: all")
     parser.add_argument("--seed", type=int, default=0, help="of the draw of mutants")
     chosen = parser.parse_args()
     unknown = [m for m in chosen.modules if m not in TARGETS]
