@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_FULL_TEXTS = tuple(map(os.strerror, _FULL))
 
 
 @contextlib.contextmanager
@@ -81,7 +82,7 @@ def is_full(error: BaseException | None) -> bool:
         seen.append(error)
         if isinstance(error, OSError) and error.errno in _FULL:
             return True
-        if "No space left on device" in str(error):
+        if any(text in str(error) for text in _FULL_TEXTS):
             return True
         error = error.__cause__ or error.__context__
     return False

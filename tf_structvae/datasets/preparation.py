@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +13,7 @@ import tensorflow_datasets as tfds
 from absl import logging
 from filelock import FileLock, Timeout
 
+from tf_structvae import files
 from tf_structvae.datasets import fit, registry
 from tf_structvae.datasets.source import Info, Source
 from tf_structvae.datasets.spec import SPLITS, Spec
@@ -52,15 +52,6 @@ def _remove_left_over(builder: Any) -> None:
                 shutil.rmtree(left, ignore_errors=True)
 
 
-def _is_full(error: BaseException | None) -> bool:
-    """Whether an error comes of a full disk; TFDS and TensorFlow wrap it."""
-    while error is not None:
-        if re.search("No space left on device|Disk quota exceeded", str(error)):
-            return True
-        error = error.__cause__ or error.__context__
-    return False
-
-
 def built(opened: registry.Opened) -> Any:
     """A builder whose records are there.
 
@@ -77,7 +68,7 @@ def built(opened: registry.Opened) -> Any:
                 _remove_left_over(builder)
             opened.prepare(opened.make())
     except Exception as error:
-        if not _is_full(error):
+        if not files.is_full(error):
             raise
         raise OSError(
             f"the records of {builder.name} do not fit on the disk: No space left on device for "
