@@ -10,7 +10,7 @@ import tensorflow as tf
 from matplotlib.figure import Figure
 from test_checkpoints import save_steps
 
-from tf_structvae import callbacks, files, workdir
+from tf_structvae import callbacks, files, run_state, workdir
 from tf_structvae import config as config_lib
 from tf_structvae.programs import command
 
@@ -60,8 +60,8 @@ def test_checkpoint(tmp_path, monkeypatch):
             None, None, f"{path}{300 * 'x'}; No space left on device"
         )
 
-    monkeypatch.setattr(checkpoints, "_state", SimpleNamespace(write=write))
-    with pytest.raises(OSError, match="checkpoint of step 2 cannot be written") as error:
+    monkeypatch.setattr(run_state, "trackable", lambda model: SimpleNamespace(write=write))
+    with pytest.raises(OSError, match=r"step 2 cannot be written to .*: no space left") as error:
         checkpoints.save(2)
     told = command._told(error.value, None)
     assert told.startswith("no space left on the disk; what it held is untouched.\nthe checkpoint")

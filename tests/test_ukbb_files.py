@@ -161,64 +161,64 @@ def test_changed_file_has_another_entry(tmp_path):
     assert before != nifti_cache.entry(tmp_path, str(tmp_path), volumes_of(tmp_path)[0])
 
 
-INTERRUPTED = """
-import fcntl, os, sys
-from concurrent.futures import ProcessPoolExecutor
-from pathlib import Path
-from tf_structvae.datasets import nifti, nifti_cache, nifti_files
+# Every Python that is started with this on its path runs it, the workers of a pool, too.
+WAITS = """
+import fcntl, os
+from tf_structvae.datasets import nifti
 
-folder, cache, gate = sys.argv[1:]
-read, submit = nifti.read, ProcessPoolExecutor.submit
+read = nifti.read
 
 def wait_and_read(manual_dir, volume):
     if volume.name >= "05":
-        os.write(1, f"reads {volume.name}\\n".encode())
-        with open(gate) as f:
-            fcntl.flock(f, fcntl.LOCK_SH)
+        told = open(os.environ["TOLD"], "a")  # until this process ends
+        told.write(f"reads {volume.name}\\n")
+        told.flush()
+        with open(os.environ["GATE"]) as gate:
+            fcntl.flock(gate, fcntl.LOCK_SH)
     return read(manual_dir, volume)
 
-def tell_when_cancelled(pool, work, volumes):
-    future = submit(pool, work, volumes)
-    if "19.nii" in repr(volumes):
-        future.add_done_callback(lambda f: os.write(1, b"cancelled\\n") if f.cancelled() else None)
-    return future
+nifti.read = wait_and_read
+"""
+FILL = """
+import sys
+from pathlib import Path
+from tf_structvae.datasets import nifti, nifti_cache, nifti_files
 
-nifti.read = wait_and_read  # in all processes: each runs this
-ProcessPoolExecutor.submit = tell_when_cancelled
-if __name__ == "__main__":
-    volumes, _ = nifti_files.find_volumes(folder, nifti_files.list_files(folder))
-    assert "tensorflow" not in sys.modules
-    nifti_cache.fill(Path(cache), folder, volumes, nifti.Slicing(slices=(0, 1, 0.01)), workers=2)
+folder, cache = sys.argv[1:]
+volumes, _ = nifti_files.find_volumes(folder, nifti_files.list_files(folder))
+assert "tensorflow" not in sys.modules
+nifti_cache.fill(Path(cache), folder, volumes, nifti.Slicing(slices=(0, 1, 0.01)), workers=2)
 """
 
 
 def test_ctrl_c_stops_all_processes_and_keeps_what_is_done(tmp_path):
-    """Ctrl-C while two volumes of 20 are read, which go on once the last has been called off."""
+    """Ctrl-C while two volumes of 20 are read, which would never be done."""
     data = random_volume(0, (48, 48, 48))
     write(tmp_path / "in" / "00.nii", data)
     for i in range(1, 20):
         os.link(tmp_path / "in" / "00.nii", tmp_path / "in" / f"{i:02}.nii")
-    (tmp_path / "program.py").write_text(INTERRUPTED)
-    cache, gate = tmp_path / "cache", tmp_path / "gate"
+    (tmp_path / "program.py").write_text(FILL)
+    (tmp_path / "sitecustomize.py").write_text(WAITS)
+    cache, gate, told = tmp_path / "cache", tmp_path / "gate", tmp_path / "told"
+    os.mkfifo(told)
+    path = os.pathsep.join([str(tmp_path), *filter(None, [os.environ.get("PYTHONPATH")])])
     with gate.open("w") as closed:
         fcntl.flock(closed, fcntl.LOCK_EX)
         process = subprocess.Popen(
-            [sys.executable, tmp_path / "program.py", tmp_path / "in", cache, gate],
-            stdout=subprocess.PIPE,
+            [sys.executable, tmp_path / "program.py", tmp_path / "in", cache],
+            env={**os.environ, "PYTHONPATH": path, "GATE": str(gate), "TOLD": str(told)},
             start_new_session=True,
-            text=True,
         )
         guard = threading.Timer(600, os.killpg, [process.pid, signal.SIGKILL])  # if it hangs
         guard.start()
-        said = {process.stdout.readline() for _ in range(2)}
-        assert said == {"reads 05.nii\n", "reads 06.nii\n"}
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them
-        assert process.stdout.readline() == "cancelled\n"
-    rest, _ = process.communicate()  # ends when the last of them has closed the pipe
-    guard.cancel()
-    assert process.returncode == -signal.SIGINT
+        with told.open() as lines:
+            said = {lines.readline() for _ in range(2)}
+            assert said == {"reads 05.nii\n", "reads 06.nii\n"}
+            os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of them
+            assert process.wait() == -signal.SIGINT
+            assert lines.read() == ""  # no other is begun, and all processes have ended
+        guard.cancel()
     done = list(cache.glob("*.npz"))
-    # those read, and those that the processes had been handed: one more than there are of them
-    assert len(done) == 7 + rest.count("reads") < 11
+    assert len(done) == 5
     assert all(len(list(nifti_cache.load(path))) == 48 for path in done)
     assert not list(cache.glob("*.tmp"))

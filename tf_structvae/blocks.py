@@ -24,7 +24,7 @@ def normalize(x, kind: str, name: str):
     return x
 
 
-@keras.saving.register_keras_serializable("tf_structvae")
+@keras.saving.register_keras_serializable(package="tf_structvae")
 class Conv2D(keras.layers.Conv2D):
     """Keras's convolution, but a 1x1 with a stride is one without of every stride-th pixel.
 

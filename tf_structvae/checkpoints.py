@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_structvae import run_state
-from tf_structvae.files import write_whole
+from tf_structvae.files import is_full, write_whole
 from tf_structvae.vae import StructuredVAE
 
 
@@ -178,5 +178,7 @@ def _paths(variables: Sequence[keras.Variable]) -> str:
 
 
 def _reason(error: Exception) -> str:
+    if is_full(error):
+        return "no space left on the disk"
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return lines[0][:200].rstrip(".")
