@@ -266,7 +266,9 @@ def test_condition_on_alike_pixels_is_as_exact_as_float32(kind, epsilon):
     factor = reference.dense_factor(p["features"], p["kernel"])
     if kind == "dense":
         factor = factor.astype(np.float32).astype(np.float64)
-        d = LowRankMultivariateNormal(*(tf.cast(x, tf.float32) for x in (p["loc"], factor, epsilon)))
+        d = LowRankMultivariateNormal(
+            *(tf.cast(x, tf.float32) for x in (p["loc"], factor, epsilon))
+        )
     else:
         d = FeatureLowRankMultivariateNormal(**{k: tf.cast(v, tf.float32) for k, v in p.items()})
     value = (p["loc"] + factor @ rng.normal(size=6)).astype(np.float32)
