@@ -306,6 +306,9 @@ def exported(folder, **given):
 
 case("export: version 0", lambda folder: exported(folder, version=0), V, r"version must be a positive number, got 0")
 case("export: version text", lambda folder: exported(folder, version="1"), V, r"version must be a positive number, got '1'")
+case("export: no samples", lambda folder: exported(folder, importance_samples=0), V, r"importance_samples must be a positive integer, got 0")
+case("export: steps below zero", lambda folder: exported(folder, proposal_steps=-1), V, r"proposal_steps must be an integer of at least 0, got -1")
+case("export: half a step", lambda folder: exported(folder, proposal_steps=0.5), V, r"proposal_steps must be an integer of at least 0, got 0.5")
 case("export: about", lambda folder: exported(folder, about={"colour": 1}), V, r"about must have keys of .*colour")
 case("export: about no JSON", lambda folder: exported(folder, about={"data": {1j}}), V, r"about must be JSON")
 case("export: another model", lambda folder: export(another(), folder / "m"), TypeError, r"model must be a StructuredVAE.*got .*Functional")

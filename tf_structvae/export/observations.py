@@ -8,10 +8,8 @@ import tensorflow as tf
 
 from tf_structvae import linalg
 from tf_structvae.distributions import LowRankMultivariateNormal
-from tf_structvae.export import noise
+from tf_structvae.export import noise, proposal
 from tf_structvae.export.view import View
-
-IMPORTANCE_SAMPLES = 16
 
 
 def covariance_row(view: View, latents, pixel):
@@ -57,21 +55,16 @@ def _conditional(view: View, latents, values, mask, noise_variance) -> LowRankMu
 
 def log_prob(view: View, images, seeds):
     """The importance-weighted bound of log p(x) (Burda et al. 2016, eq. 8), in nats."""
-    mean, stddev = view.encode(images)
-    loc, scale = tf.cast(mean, tf.float64), tf.cast(stddev, tf.float64)
-    flat, k, size = view.flat(images), IMPORTANCE_SAMPLES, view.latent_dim
+    q = proposal.of(view, images)
+    flat, k, size = view.flat(images), view.importance_samples, view.latent_dim
     drawn = noise.normal_rows(seeds, k * size, noise.LOG_PROB)
     drawn = tf.transpose(tf.reshape(drawn, [-1, k, size]), [1, 0, 2])
 
     def log_weight(row):
-        latents = mean + stddev * row
-        # the normals' constants cancel; density and decoder see the same rounded z
-        z = tf.cast(latents, tf.float64)
-        of_prior = -0.5 * tf.reduce_sum(z**2, axis=-1)
-        standardized = -0.5 * tf.reduce_sum(((z - loc) / scale) ** 2, axis=-1)
-        of_posterior = standardized - tf.reduce_sum(tf.math.log(scale), axis=-1)
+        latents, of_proposal = q.sample(row)
+        of_prior = -0.5 * tf.reduce_sum(tf.cast(latents, tf.float64) ** 2, axis=-1)
         of_images = tf.cast(view.decode(latents).log_prob(flat), tf.float64)
-        return of_images + of_prior - of_posterior
+        return of_images + of_prior - of_proposal
 
     # one z an image at a time, so that a batch takes the memory of its decoder once
     weights = tf.map_fn(log_weight, drawn, fn_output_signature=tf.float64, parallel_iterations=1)

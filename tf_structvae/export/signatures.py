@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
 import tensorflow as tf
 
+from tf_structvae.checks import integer
 from tf_structvae.export import checks, observations, pictures
 from tf_structvae.export.view import View
 from tf_structvae.vae import StructuredVAE
@@ -83,9 +85,10 @@ _TABLE: dict[str, tuple[Callable, tuple[str, ...], str, bool]] = {
     "log_prob": (
         observations.log_prob,
         ("images", "seeds"),
-        f"Nats: the importance-weighted bound of log p(x) with {observations.IMPORTANCE_SAMPLES} "
-        "samples of z, their mean (the ELBO) and their effective number. Each row depends on its "
-        "own image and seed alone.",
+        "Nats: the importance-weighted bound of log p(x) with {samples} samples of z from "
+        "{proposal}, their mean (the ELBO of that distribution) and their effective number. Where "
+        "that is near one, a single sample decides: the bound is far below log p(x) and changes by "
+        "tens of nats or more with the seed. Each row depends on its own image and seed alone.",
         False,
     ),
 }
@@ -105,7 +108,9 @@ class Signature(NamedTuple):
     description: str
 
 
-def signatures(model: StructuredVAE) -> dict[str, Signature]:
+def signatures(
+    model: StructuredVAE, importance_samples: int = 16, proposal_steps: int = 0
+) -> dict[str, Signature]:
     """The endpoints of a built model by name; docs/export.md has the table.
 
     Those of a conditional model have one more input, the labels.
@@ -114,19 +119,35 @@ def signatures(model: StructuredVAE) -> dict[str, Signature]:
 
     Args:
       model: a built one.
+      importance_samples: K, of z for each image, of `log_prob`; one decoding each.
+      proposal_steps: of a climb to a maximum of p(x, z), around which `log_prob` then draws z from
+        the normal of Laplace's method; one gradient of the decoder each, and L decodings. 0: it
+        draws from the encoder's q(z given x).
 
     Raises:
-      ValueError: the decoder emits a distribution that is neither low-rank nor independent normal.
+      ValueError: the decoder emits a distribution that is neither low-rank nor independent normal,
+        or a number is too small.
     """
-    view = View.of(model)
+    integer("importance_samples", importance_samples)
+    integer("proposal_steps", proposal_steps, 0)
+    view = dataclasses.replace(
+        View.of(model), importance_samples=importance_samples, proposal_steps=proposal_steps
+    )
+    numbers = {"samples": importance_samples, "proposal": _proposal(proposal_steps)}
     specs = _specs(view)
     found = {}
     for name, (function, inputs, description, needs_factor) in _TABLE.items():
         if view.rank or not needs_factor:
             own = {k: specs[k] for k in (*inputs, *(("labels",) if model.classes else ()))}
             run = functools.partial(_run, view, function, own)
-            found[name] = Signature(run, own, description)
+            found[name] = Signature(run, own, description.format(**numbers))
     return found
+
+
+def _proposal(steps: int) -> str:
+    if not steps:
+        return "the encoder's q(z given x)"
+    return f"Laplace's normal around a maximum of p(x, z), {steps} steps from the encoder's mean"
 
 
 def _specs(view: View) -> dict[str, tf.TensorSpec]:

@@ -21,11 +21,15 @@ class View:
       model: a built one.
       rank: R of its low-rank normal; 0: an independent normal, the standard VAE.
       labels: int32 [B], given which a conditional model encodes and decodes.
+      importance_samples: of z, of `log_prob`.
+      proposal_steps: of the fit of its proposal; 0: the encoder's.
     """
 
     model: StructuredVAE
     rank: int
     labels: tf.Tensor | None = None
+    importance_samples: int = 16
+    proposal_steps: int = 0
 
     @classmethod
     def of(cls, model: StructuredVAE) -> View:

@@ -24,6 +24,16 @@ _WARM_UP = flags.DEFINE_bool(
     None,
     "Write warm-up requests for TF-Serving; default if tensorflow-serving-api is installed.",
 )
+_SAMPLES = flags.DEFINE_integer(
+    "importance_samples", 16, "Of z for each image, of the signature log_prob.", lower_bound=1
+)
+_STEPS = flags.DEFINE_integer(
+    "proposal_steps",
+    0,
+    "Of the fit of log_prob's proposal to each image, which makes the bound tighter, and log_prob "
+    "dearer; 0: the encoder's posterior.",
+    lower_bound=0,
+)
 
 
 def main() -> None:
@@ -38,7 +48,15 @@ def main() -> None:
     experiment = Experiment.load(_WORKDIR.value, _CHECKPOINT.value)
     directory = Path(_DIRECTORY.value or f"saved_models/{experiment.config.name}")
     about = card.of_experiment(experiment, _CHECKPOINT.value)
-    path = export(experiment.exact_model, directory, _VERSION.value, about, _WARM_UP.value)
+    path = export(
+        experiment.exact_model,
+        directory,
+        _VERSION.value,
+        about,
+        _WARM_UP.value,
+        _SAMPLES.value,
+        _STEPS.value,
+    )
     written = json.loads((path / card.FILE).read_text(encoding="utf-8"))
     size = sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
     print(f"\n{card.table(written)}\n\nmodel     {path}")
