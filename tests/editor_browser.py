@@ -46,7 +46,7 @@ class Reader:
 
     def open(self):
         self.page.goto(self.url)
-        self.page.wait_for_selector("html[data-ready]", timeout=60_000)
+        self.page.wait_for_selector("html[data-ready]", timeout=300_000)
 
     def check(self):
         """No error but the expected, and no request to another host."""
@@ -87,10 +87,15 @@ class Reader:
 
     def wait(self, expression):
         """Until it is true; playwright's own way needs eval, which the page's policy refuses."""
-        end = time.monotonic() + 30
+        end = time.monotonic() + 300
         while not self.page.evaluate(expression):
             assert time.monotonic() < end, f"never true: {expression}"
             self.page.wait_for_timeout(20)
+
+    def settle(self):
+        """Until no answer is awaited and all is drawn."""
+        self.wait("document.getElementById('busy').hidden")
+        self.frame()
 
     def set(self, slider, value):
         """Moves a slider as keys and pointers do: input, then change."""
@@ -137,7 +142,7 @@ class Reader:
         )
 
     def notice(self, text):
-        self.page.locator(".notice", has_text=text).first.wait_for(timeout=15_000)
+        self.page.locator(".notice", has_text=text).first.wait_for(timeout=300_000)
 
     def shot(self, name):
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import functools
 import json
 import threading
 
@@ -274,13 +275,13 @@ def slow(directory, monkeypatch):
     go, run = threading.Event(), Servable.run
 
     def wait(self, name, inputs):
-        assert go.wait(20)
+        assert go.wait(300)
         return run(self, name, inputs)
 
     monkeypatch.setattr(Servable, "run", wait)
 
     def start(**changes):
-        limits = Limits(**{"concurrency": 1, "queue": 1, "seconds": 20, **changes})
+        limits = Limits(**{"concurrency": 1, "queue": 1, "seconds": 300, **changes})
         return TestClient(create_app({"half_plus_three": directory}, limits), "http://localhost")
 
     yield start, go
@@ -309,7 +310,7 @@ def test_a_full_server_says_so_and_serves_those_inside(slow):
         assert client.get(MODEL).status_code == 200
         go.set()
         for thread in running:
-            thread.join(20)
+            thread.join(300)
         assert found == [{"predictions": [3.5]}] * 2
         assert gate.inside == gate.running == 0
 
@@ -326,7 +327,9 @@ def test_a_call_that_takes_too_long_keeps_its_place(slow):
         assert gate.running == 1
         go.set()
         assert eventually(lambda: gate.running == 0)
-        assert predict(client, {"instances": [1.0]}) == {"predictions": [3.5]}
+        # the limit is short, so that a busy machine may need more than one attempt
+        again = functools.partial(client.post, f"{MODEL}:predict", content=b'{"instances": [1.0]}')
+        assert eventually(lambda: again().json() == {"predictions": [3.5]})
 
 
 @pytest.mark.parametrize("name", ["request_bytes", "batch", "concurrency", "seconds"])

@@ -2,13 +2,14 @@
 
 import importlib.util
 import json
+import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
-import time
 import urllib.error
 import urllib.request
 from concurrent import futures
@@ -43,8 +44,15 @@ def sampler(directory, version=1):
 
 
 def get(url):
-    with urllib.request.urlopen(url, timeout=10) as answer:
+    with urllib.request.urlopen(url, timeout=300) as answer:
         return json.load(answer)
+
+
+def running(server):
+    """How many calls a server's model computes."""
+    with urllib.request.urlopen(f"{server.url}/monitoring/prometheus/metrics") as answer:
+        (found,) = re.findall(rb"^structvae_running (.*)$", answer.read(), re.M)
+    return float(found)
 
 
 def free_port():
@@ -61,31 +69,27 @@ def test_signals_end_it_after_the_running_requests(tmp_path):
             assert server.url.startswith("http://127.0.0.1:")
             url = f"{server.url}/v1/models/m"
             assert predict(url, "serving_default", {"x": [1.0]}) == [3.5]
-            found = []
-            thread = threading.Thread(
-                target=lambda u=url, f=found: f.append(predict(u, "busy", {"seconds": [1.0]}, 1))
-            )
-            thread.start()
-            running = f"{server.url}/monitoring/prometheus/metrics"
-            assert eventually(
-                lambda u=running: b"structvae_running 1.0" in urllib.request.urlopen(u).read()
-            )
-            assert server.end(number) == status
-            thread.join(10)
-            assert found == [[1.0]]
-            line = server.lines.get(timeout=5)
+            gate = tmp_path / f"gate{status}"
+            with futures.ThreadPoolExecutor(1) as pool:
+                found = pool.submit(predict, url, "busy", {"gate": [str(gate)]}, 1)
+                assert eventually(lambda s=server: running(s) == 1)
+                os.kill(server.pid, number)
+                gate.touch()
+                assert found.result() == [str(gate)]
+            assert server._process.wait(300) == status
+            line = server.lines.get(timeout=300)
             assert line == (None if status else "stopped.\n")  # Ctrl-C is told on stderr
 
 
 def test_a_call_that_does_not_end_does_not_keep_it(tmp_path):
     save(tmp_path / "m")
     with process("--model", tmp_path / "m", "--timeout=1") as server:
-        body = b'{"signature_name": "busy", "inputs": [60]}'
+        body = b'{"signature_name": "busy", "inputs": ["%s/never"]}' % bytes(tmp_path)
         with pytest.raises(urllib.error.HTTPError) as error:
             urllib.request.urlopen(f"{server.url}/v1/models/m:predict", body)
         assert error.value.code == 504
         assert server.end() == 1
-        assert "cut short" in server.lines.get(timeout=5)
+        assert "cut short" in server.lines.get(timeout=300)
 
 
 def test_a_new_version_under_load_drops_no_request(tmp_path):
@@ -93,26 +97,26 @@ def test_a_new_version_under_load_drops_no_request(tmp_path):
     predict = example("client_rest").predict
     save(tmp_path / "m", 1, 1.0)
     with process("--model", tmp_path / "m", "--poll_seconds=0.1") as server:
-        url, stop, found = f"{server.url}/v1/models/m", threading.Event(), []
+        url, stop = f"{server.url}/v1/models/m", threading.Event()
+        found = [[] for _ in range(3)]
 
-        def ask():
-            answers = []
-            while not stop.is_set():
+        def ask(answers):
+            while not stop.is_set() or answers[-1] != 4.0:
                 answers.append(predict(url, "serving_default", {"x": [0.0]}, tries=1)[0])
-            return answers
 
         with futures.ThreadPoolExecutor(3) as pool:
-            asked = [pool.submit(ask) for _ in range(3)]
+            asked = [pool.submit(ask, answers) for answers in found]
+            assert eventually(lambda: all(found))
             (tmp_path / "m/2").mkdir()
             (tmp_path / "m/2/saved_model.pb").write_bytes(b"broken")
             save(tmp_path / "m", 3, 3.0)
             arrived = eventually(lambda: get(f"{server.url}/readyz") == {"m": 3})
             save(tmp_path / "m", 4, 4.0)
             arrived = arrived and eventually(lambda: get(f"{server.url}/readyz") == {"m": 4})
-            time.sleep(0.1)
+            assert arrived
             stop.set()
-            found = [future.result() for future in asked]
-        assert arrived
+            for future in asked:
+                future.result()
         for answers in found:
             assert answers == sorted(answers)
             assert set(answers) <= {1.0, 3.0, 4.0}
@@ -127,11 +131,13 @@ def test_kill_9_and_a_client_that_tries_again(tmp_path):
     with process("--model", tmp_path / "m", port=port) as server:
         url = f"{server.url}/v1/models/m"
         with futures.ThreadPoolExecutor(1) as pool:
-            answer = pool.submit(predict, url, "busy", {"seconds": [0.5]}, tries=30)
-            time.sleep(0.2)
+            gate = tmp_path / "gate"
+            answer = pool.submit(predict, url, "busy", {"gate": [str(gate)]}, tries=1000)
+            assert eventually(lambda: running(server) == 1)
             assert server.end(signal.SIGKILL) == -signal.SIGKILL
             with process("--model", tmp_path / "m", port=port):
-                assert answer.result(30) == [0.5]
+                gate.touch()
+                assert answer.result(300) == [str(gate)]
 
 
 def test_the_rest_client_writes_images(tmp_path):

@@ -97,7 +97,7 @@ def test_picker_before_and_edited_pixels(visit):
 
 def thumbnails(reader):
     """The mean and the samples, when they are drawn."""
-    reader.page.wait_for_timeout(200)
+    reader.settle()
     count = reader.page.locator("#samples button").count()
     return [reader.pixels(f"#samples button:nth-child({i + 1}) canvas") for i in range(count)]
 

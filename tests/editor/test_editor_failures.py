@@ -62,7 +62,7 @@ def test_model_behind_another_server_that_comes_later(browser, tmp_path):
         reader.model = model
         reader.notice("The server does not answer.")
         transport.fails = False
-        reader.page.locator("#model-name", has_text="waves").wait_for(timeout=30_000)
+        reader.page.locator("#model-name", has_text="waves").wait_for(timeout=300_000)
         reader.wait("document.documentElement.dataset.ready === 'true'")
         reader.draw((3, 3), (9, 9))
         assert_shows(reader, picture(reader))

@@ -65,7 +65,7 @@ def test_every_control_is_reached_by_the_keyboard(visit, tab):
     reader = visit()
     reader.draw((3, 3), (9, 9))  # or there is nothing to undo
     reader.page.locator(f"#tab-{tab}").click()
-    reader.page.wait_for_timeout(200)
+    reader.settle()
     wanted, reached = set(reader.page.evaluate(_REACHABLE)), set()
     assert len(wanted) > 10
     for _ in range(2 * len(wanted)):
@@ -153,7 +153,7 @@ def test_pages_fit_and_are_kept_as_pictures(visit, width, scheme):
     reader.draw((3, 3), (9, 9))
     for tab in ("Edit", "Steer", "Interpolate", "Look", "Picture"):
         reader.tab(tab)
-        reader.page.wait_for_timeout(100)
+        reader.settle()
         reader.shot(f"{tab.lower()}_{width}_{scheme}")
         wide = reader.page.evaluate("document.documentElement.scrollWidth")
         assert wide <= width, tab

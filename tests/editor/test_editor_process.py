@@ -14,7 +14,7 @@ from tf_structvae.serving.directory import choose
 
 
 def get(url):
-    with urllib.request.urlopen(url, timeout=20) as answer:
+    with urllib.request.urlopen(url, timeout=300) as answer:
         return answer.read()
 
 
@@ -35,7 +35,7 @@ def test_one_command_opens_the_page(tmp_path, opened):
         assert json.loads(get(f"{editor.url}/editor/model"))["name"] == "waves"
         assert eventually(lambda: opened.exists() and opened.read_text().strip("/") == editor.url)
         assert editor.end(signal.SIGINT) == 130
-        assert editor.lines.get(timeout=5) is None
+        assert editor.lines.get(timeout=300) is None
 
 
 @pytest.mark.long

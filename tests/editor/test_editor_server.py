@@ -209,7 +209,7 @@ def test_nothing_outside_the_page_is_read(app):
             "/v1/../../server.py",
             "/editor/predict/..%2f..%2fserver.py",
         ):
-            connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
+            connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=300)
             connection.request("GET", path)
             response = connection.getresponse()
             text = response.read().decode()
