@@ -52,9 +52,9 @@ class LowRankMultivariateNormal(
     An entry whose `cov_diag` is zero *and* whose row of P is zero is a point mass (what `condition`
     makes of observed entries): sampling returns `loc` there, and `log_prob` and `entropy` are those
     of the remaining entries. Where `cov_diag` is zero and the row of P is not, this algebra has no
-    D^-1: what needs one is refused, by a ValueError outside of graphs and by an InvalidArgumentError
-    when a graph runs; XLA has no errors, so there it is NaN, and so it is in graphs where D = eps I
-    vanishes, as in a training that diverges. Samples and moments are right.
+    D^-1: what needs one is refused, by a ValueError, or in a graph by an InvalidArgumentError when
+    it runs. XLA has no errors, so there it is NaN, and so it is in graphs where all of
+    D = eps I vanishes, as in a training that diverges. Samples and moments are right.
 
     Not checked unless `validate_args`: that `cov_diag` is positive (or non-negative, as above).
 
