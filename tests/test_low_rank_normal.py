@@ -402,6 +402,14 @@ def test_an_entry_of_p_without_noise_has_no_density_in_graphs():
         np.testing.assert_allclose(run(row_free), expected, rtol=1e-5)
 
 
+def test_in_graphs_a_vanishing_noise_is_nan_for_the_loss_to_tell():
+    p = tf.function(
+        lambda d: LowRankMultivariateNormal(tf.zeros([4]), tf.ones([4, 1]), d).entropy()
+    )
+    assert np.isnan(p(tf.constant(0.0)))
+    assert np.isfinite(p(tf.constant(0.1)))
+
+
 def test_an_entry_of_p_without_noise_has_moments_and_can_be_told_with_noise():
     p = LowRankMultivariateNormal(tf.zeros([4]), tf.ones([4, 1]), NO_NOISE)
     covariance = np.ones([4, 4]) + np.diag(NO_NOISE)

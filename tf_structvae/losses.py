@@ -20,6 +20,9 @@ class NegativeLogLikelihood(keras.losses.Loss):
       mixing_rate: step of a closed-form scale, >= 0; 0 leaves it where it is.
       **kwargs: of `keras.losses.Loss`.
 
+    Raises:
+      ValueError: a mixing_rate outside its range.
+
     Examples:
       >>> import keras, numpy as np, tf_structvae as sv
       >>> model = keras.Sequential([keras.Input((8, 8, 1)), sv.layers.LowRankNormalHead(1, rank=2)])

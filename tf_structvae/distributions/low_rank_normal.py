@@ -52,8 +52,9 @@ class LowRankMultivariateNormal(
     An entry whose `cov_diag` is zero *and* whose row of P is zero is a point mass (what `condition`
     makes of observed entries): sampling returns `loc` there, and `log_prob` and `entropy` are those
     of the remaining entries. Where `cov_diag` is zero and the row of P is not, this algebra has no
-    D^-1: what needs one is refused, by a ValueError outside of graphs, by an InvalidArgumentError
-    when a graph runs, and by NaN under XLA, which has no errors. Samples and moments are right.
+    D^-1: what needs one is refused, by a ValueError, or in a graph by an InvalidArgumentError when
+    it runs. XLA has no errors, so there it is NaN, and so it is in graphs where all of
+    D = eps I vanishes, as in a training that diverges. Samples and moments are right.
 
     Not checked unless `validate_args`: that `cov_diag` is positive (or non-negative, as above).
 
@@ -204,7 +205,8 @@ class LowRankMultivariateNormal(
             if bad:
                 raise ValueError(told)
             return precision
-        with tf.control_dependencies([tf.debugging.Assert(~bad, [told])]):
+        asserted = [] if precision.shape[-1] == 1 else [tf.debugging.Assert(~bad, [told])]
+        with tf.control_dependencies(asserted):
             return tf.where(bad, tf.constant(float("nan"), precision.dtype), precision)
 
     def _factorise(self) -> Factorisation:
