@@ -35,7 +35,7 @@ def export(
         model, {"classes": K names}, for the card; that of a run is `card.of_experiment`.
       warm_up: whether to write warm-up requests; None: if tensorflow-serving-api is installed.
       importance_samples: of `log_prob`, see `signatures`.
-      proposal_steps: of `log_prob`, see `signatures`; 100 makes it tight for about 15 times the
+      proposal_steps: of `log_prob`, see `signatures`; 50 tighten the bound for about 15 times the
         cost.
 
     Returns:
