@@ -337,7 +337,8 @@ def test_program_suggests_what_can_be_pasted(data_dir, tmp_path):
     s = numbers["suggestion"]
     for text in (
         "256/256", f"KL        {s['kl_target']:.1f}", "a budget of", "smoke as it is",
-        "rank      3 ", f"KL        {smoke().objective.kl_target:.1f} tells", "calibrated recipe", "paper's recipe",
+        "rank      3 ", f"KL        {smoke().objective.kl_target:.1f} tells", "calibrated recipe",
+        "paper's recipe",
     ):  # fmt: skip
         assert text in result.stdout + result.stderr
     assert "budget    " not in result.stdout  # the smoke config has none
