@@ -50,28 +50,34 @@ def no_collection():
 
 
 def kept(app, body, status, path=PATH, **given):
-    """Bytes that a request keeps when its answer is sent, and afterwards.
+    """Bytes that are left of three requests: the most when an answer is sent, and after all.
 
-    The least of five requests: each would keep its own, while other threads of the process, those
-    of tests before this one among them, allocate now and then.
+    The least of four such trials, since other threads of the process, those of tests before this
+    one among them, allocate now and then.
     """
 
     async def ask():
-        now = tracemalloc.get_traced_memory
-        at_answers, afterwards = [], []
+        most = 0
+
+        def sent():
+            nonlocal most
+            most = max(most, tracemalloc.get_traced_memory()[0] - start)
+
+        start = tracemalloc.get_traced_memory()[0]
+        for _ in range(3):
+            assert (await asgi(app, body, path, sent, **given))[0] == status
+        return most, tracemalloc.get_traced_memory()[0] - start
+
+    async def trials():
         await asgi(app, body, path, **given)  # what is kept once is kept for good
         tracemalloc.start()
         try:
-            for _ in range(5):
-                start = now()[0]
-                sent = lambda start=start: at_answers.append(now()[0] - start)  # noqa: E731
-                assert (await asgi(app, body, path, sent, **given))[0] == status
-                afterwards.append(now()[0] - start)
-            return min(at_answers), min(afterwards)
+            found = [await ask() for _ in range(4)]
         finally:
             tracemalloc.stop()
+        return tuple(map(min, zip(*found, strict=True)))
 
-    return asyncio.run(ask())
+    return asyncio.run(trials())
 
 
 @pytest.mark.parametrize("kind", REFUSED)
