@@ -93,7 +93,7 @@ def test_card_and_program_of_a_run(data_dir, tmp_path):
     found = read(tmp_path / "out/faces/4")
     assert found["name"] == "faces"
     assert {k: found[k] for k in about} == about
-    assert found["targets"]["kl"]["target"] == 45.0
+    assert found["targets"]["kl"]["target"] == config.objective.kl_target
     assert (tmp_path / "out/faces/4" / warmup.FILE).exists()
     for text in ("| `sample` | seeds [B,2] int32 | images [B,16,16,3]", "out/faces/4", " MB, "):
         assert text in run.stdout
