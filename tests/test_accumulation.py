@@ -322,6 +322,8 @@ def test_two_devices():
     for name in logs:
         np.testing.assert_allclose(part_logs[name], logs[name], rtol=1e-5, atol=1e-5, err_msg=name)
     assert weights.keys() == part_weights.keys()
+    (multiplier,) = (v for path, v in weights.items() if path.endswith("multiplier"))
+    assert multiplier > 0.5  # where it starts: the constraint binds
     for path in weights:
         np.testing.assert_allclose(part_weights[path], weights[path], atol=1e-5, err_msg=path)
     assert "accumulate = 2 on 2 replicas: the layer 'stem_norm' is batch normalisation" in error
