@@ -1,6 +1,7 @@
 """What is left of a run when its process, its disk or a file fails."""
 
 import signal
+from pathlib import Path
 
 import binding
 import forked
@@ -66,6 +67,20 @@ def test_last_and_best_are_kept(tmp_path):
         again.steps("first")
 
 
+def test_of_equals_the_first_is_the_best(tmp_path):
+    _, checkpoints = save_steps(tmp_path, [1, 2], values=[3.0, 3.0])
+    assert checkpoints.steps("best") == [1]
+
+
+def test_an_old_checkpoint_is_none_from_the_first_of_its_files_on(tmp_path, monkeypatch):
+    """The process may end between the removal of one file and of the next."""
+    _, checkpoints = save_steps(tmp_path, [1, 2, 3])
+    removed = []
+    monkeypatch.setattr(Path, "unlink", lambda path: removed.append(path.name))
+    checkpoints.save(4)
+    assert removed == ["ckpt-1.index", "ckpt-1.data-00000-of-00001"]
+
+
 def test_best_at_an_earlier_step_replaces_a_later_one(tmp_path):
     """A run that went back to step 3 and does better on another way."""
     model, checkpoints = save_steps(tmp_path, [3, 6], values=[1, 2])
@@ -129,6 +144,37 @@ def test_state_without_weights_is_always_refused(tmp_path):
     Checkpoints(tmp_path, standard, keep=3).save(1)
     with pytest.raises(ValueError, match=r"no value for .*mixing.*: it is of another model"):
         Checkpoints(tmp_path, compiled(), keep=3).restore(allow_missing=True)
+
+
+@pytest.mark.parametrize("count", [1, 5, 6, 7])
+def test_messages_name_six_variables(tmp_path, monkeypatch, count):
+    model = compiled()
+    monkeypatch.setattr(run_state, "missing", lambda model, path: found)
+    found = run_state.variables(model)[:count]
+    with pytest.raises(ValueError, match="would leave out") as e:
+        Checkpoints(tmp_path, model, keep=3).save(1)
+    shown = ", ".join(v.path for v in found[:6]) + (" and 1 more" if count == 7 else "")
+    assert f"would leave out {shown}, so" in str(e.value)
+
+
+@pytest.mark.parametrize(
+    "error, shown",
+    [
+        (OSError("first line.\nsecond"), ": first line. The last"),
+        (OSError(), ": OSError. The last"),
+        (OSError("x" * 300), f": {'x' * 200}. The last"),
+    ],
+)
+def test_messages_give_the_first_line_of_the_reason(tmp_path, monkeypatch, error, shown):
+    _, checkpoints = save_steps(tmp_path, [1])
+
+    def fail(model):
+        raise error
+
+    monkeypatch.setattr(run_state, "trackable", fail)
+    with pytest.raises(OSError, match="cannot be written") as e:
+        checkpoints.save(2)
+    assert shown in str(e.value)
 
 
 def test_a_state_that_would_leave_something_out_is_not_saved(tmp_path, monkeypatch):
