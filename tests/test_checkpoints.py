@@ -158,7 +158,7 @@ def test_messages_name_six_variables(tmp_path, monkeypatch, count):
 
 
 @pytest.mark.parametrize(
-    "error, shown",
+    ("error", "shown"),
     [
         (OSError("first line.\nsecond"), ": first line. The last"),
         (OSError(), ": OSError. The last"),
