@@ -34,7 +34,7 @@ TARGETS = {
     "vae_arguments": [_REFUSED.format("model:"), "test_vae.py::test_bad_arguments"],
     "step": [*_MODEL, "test_accumulation.py -k 'whole or any_size or loss_scale'",
              "test_conditional.py", "test_accumulation.py -k two_devices"],
-    "objective": [*_MODEL, "test_constraints.py", "test_accumulation.py -k whole",
+    "objective": ["test_objective.py", *_MODEL, "test_constraints.py", "test_accumulation.py -k whole",
                   "test_drop_in.py"],
     "constraints": ["test_constraints.py", _REFUSED.format("constraint:"), *_MODEL],
     "checkpoints": ["test_checkpoints.py -k 'not killed and not disk'"],

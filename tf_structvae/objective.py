@@ -50,9 +50,9 @@ def observe(p, x, samples, measure) -> Observation:
         values = (s.log_prob, s.entropy, above, s.noise_mean, outer + s.noise_covariance)
     else:
         entropy = p.entropy()
-        nothing = tf.zeros([count, 0], p.dtype)
+        nothing = [tf.zeros(shape, p.dtype) for shape in ([count, 0], [count, 0, 0])]
         above = entropy - (p.entropy_floor() if hasattr(p, "entropy_floor") else entropy)
-        values = (p.log_prob(x), entropy, above, nothing, nothing[..., tf.newaxis])
+        values = (p.log_prob(x), entropy, above, *nothing)
     error = tf.reduce_sum(tf.square(x - p.mean()), -1)
 
     def mean_of_samples(v):
