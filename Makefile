@@ -1,5 +1,7 @@
-# Needs git and Python 3.10-3.12. Every target makes what it depends on.
-PYTHON ?= python3
+# Needs git and Python 3.10-3.13. Every target makes what it depends on.
+# PYTHON=/path/to/python3.11 names the Python; without it, it is the first of these that will do.
+PYTHON ?=
+PYTHONS := python3.13 python3.12 python3.11 python3.10 python3
 VENV ?= .venv
 RUNS ?= runs
 DATA ?= data
@@ -16,12 +18,17 @@ OLDEST_PYTHON ?= python3.10
 OLDEST_VENV ?= .venv-oldest
 OLDEST_TESTS ?= tests
 
+# Debian 13 is made in this folder, and stays there.
+DEBIAN ?= /tmp/structvae-debian
+DEBIAN_TESTS ?= tests/distributions/test_linalg.py tests/distributions/test_low_rank_normal.py tests/layers/test_layers.py tests/models/test_vae.py \
+    tests/export/test_export.py tests/export/test_export_signatures.py tests/export/test_demo.py
+
 # Mutants of each module.
 LIMIT ?= 25
 MODULES ?=
 
-.PHONY: train compare install edit test test-all test-browser test-oldest chromium coverage mutation all-checks docs \
-    notebooks check format public-api constraints-oldest clean
+.PHONY: train compare demo install edit test test-all test-browser test-oldest test-debian chromium coverage mutation all-checks \
+    docs notebooks check format public-api constraints-oldest clean
 
 train: $(VENV)/.installed
 	$(TRAIN) --config configs/avatars.py --workdir $(RUNS)/avatars --resume_if_any
@@ -29,6 +36,10 @@ train: $(VENV)/.installed
 compare: train
 	$(TRAIN) --config configs/avatars_standard.py --workdir $(RUNS)/avatars_standard --resume_if_any
 	$(BIN)/python bin/compare --workdir $(RUNS)/avatars --workdir $(RUNS)/avatars_standard
+
+# What the demonstration model in saved_models can do, as pictures in runs/demo.
+demo: $(VENV)/.installed
+	$(BIN)/python bin/demo --output=$(RUNS)/demo
 
 # The environment for programs of your own.
 install: $(VENV)/.installed-data
@@ -44,7 +55,7 @@ test-all: $(VENV)/.installed-test chromium
 	$(PYTEST) -m ""
 
 test-browser: $(VENV)/.installed-test chromium
-	$(BIN)/python -m pytest -q -m "" tests/editor
+	$(BIN)/python -m pytest -q -m "" tests/serving/editor
 
 # The editor is tested in a headless Chromium: installed by apt where there is none and that may be done.
 chromium:
@@ -60,13 +71,17 @@ docs: $(VENV)/.installed-docs
 test-oldest: $(OLDEST_VENV)/.installed chromium
 	$(OLDEST_VENV)/bin/python -m pytest -q -n auto --maxprocesses=4 --dist=loadfile $(OLDEST_TESTS)
 
-# Lines of the package that the quick suite runs; TESTS="tests/test_vae.py ..." takes some of it.
+# The smoke run and some tests on Debian 13's own Python, 3.13. Needs root, apt and 5 GB.
+test-debian:
+	sh tests/debian.sh $(DEBIAN) $(DEBIAN_TESTS)
+
+# Lines of the package that the quick suite runs; TESTS="tests/models/test_vae.py ..." takes some of it.
 coverage: $(VENV)/.installed-test
 	$(PYTEST) --cov --cov-report= $(TESTS)
 	$(BIN)/python -m coverage report
 
 # Which small changes of the code that trains, exports and conditions do the tests notice? An hour and more;
-# MODULES="constraints step" tests some, LIMIT=0 all changes of each. A run that was stopped goes on.
+# MODULES="models/constraints" tests some, LIMIT=0 all changes of each. A run that was stopped goes on.
 mutation: $(VENV)/.installed-mutation
 	$(BIN)/python tests/mutation.py --limit=$(LIMIT) $(MODULES)
 
@@ -90,16 +105,41 @@ check: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 format: $(VENV)/.installed-dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# Ends with a reason why a Python cannot make the environment. A shim of pyenv may run none at all.
+define REASON
+import sys
+found = "%d.%d" % sys.version_info[:2]
+if not (3, 10) <= sys.version_info[:2] <= (3, 13):
+    sys.exit("it is Python " + found)
+try:
+    import ensurepip, venv
+except ImportError:
+    sys.exit("it cannot make environments; on Debian, apt install python%s-venv" % found)
+endef
+export REASON
+
 $(VENV)/bin/python:
-	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 10) <= v <= (3, 12) else "Python 3.10-3.12 is needed, this is %d.%d: make PYTHON=python3.11" % v)'
-	$(PYTHON) -m venv $(VENV)
+	@chosen=; seen=; \
+	for python in $(or $(PYTHON),$(PYTHONS)); do \
+	  command -v "$$python" >/dev/null || continue; \
+	  if reason=$$("$$python" -c "$$REASON" 2>&1); then chosen=$$python; break; fi; \
+	  seen="$${seen:+$$seen; }$$python: $$(echo "$$reason" | head -n 1)"; \
+	done; \
+	if [ -z "$$chosen" ]; then \
+	  echo "error: Python 3.10 to 3.13 with venv is needed. Found: $${seen:-none}." >&2; \
+	  echo "make PYTHON=/path/to/python3.11 names another." >&2; exit 1; \
+	fi; \
+	echo "Making the environment $(VENV) with $$("$$chosen" --version), $$chosen."; \
+	"$$chosen" -m venv $(VENV)
 
 $(VENV)/.installed: setup.py $(VENV)/bin/python
+	@echo "Installing TensorFlow and what else is needed into $(VENV): 2.6 GB, one to three minutes without a word."
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
 	@touch $@
 

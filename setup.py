@@ -46,7 +46,9 @@ BROWSER = ["playwright>=1.45,<2"]
 # To execute docs/notebooks.
 NOTEBOOKS = [*DATA, "nbclient>=0.11,<1", "nbformat>=5.9,<6", "ipykernel>=6.29,<8"]
 PROGRAMS = sorted(p.name for p in (ROOT / "bin").iterdir() if p.is_file())
+SHARE = "share/tf_structvae"
 CONFIGS = sorted(str(p.relative_to(ROOT)) for p in (ROOT / "configs").glob("*.py"))
+DEMO = sorted(p for p in (ROOT / "saved_models/demo").rglob("*") if p.is_file())
 
 setup(
     name="tf_structvae",
@@ -55,11 +57,15 @@ setup(
     long_description=(ROOT / "README.md").read_text(),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    python_requires=">=3.10,<3.13",
+    python_requires=">=3.10,<3.14",
     packages=find_packages(include=["tf_structvae", "tf_structvae.*"]),
-    package_data={"tf_structvae": ["py.typed", "editor/static/*"]},
-    # what `structvae-train --config configs/NAME.py` finds where there is no such file
-    data_files=[("share/tf_structvae/configs", CONFIGS)],
+    package_data={"tf_structvae": ["py.typed", "serving/editor/static/*"]},
+    # what `structvae-train --config configs/NAME.py` and `sv.load("demo")` find where there is no
+    # such file
+    data_files=[
+        (f"{SHARE}/configs", CONFIGS),
+        *((f"{SHARE}/{p.relative_to(ROOT).parent}", [str(p.relative_to(ROOT))]) for p in DEMO),
+    ],
     install_requires=[
         "tensorflow>=2.18,<2.22",
         "tensorflow-probability>=0.25,<0.26",
@@ -104,7 +110,7 @@ setup(
         ],
         "mutation": ["cosmic-ray>=8.7,<9"],
         "docs": DOCS,
-        "dev": ["ruff>=0.6", "mypy>=1.11,<3", "pre-commit>=3.5,<5"],
+        "dev": ["ruff>=0.6", "mypy>=1.11,<3", "pre-commit>=3.5,<5", "import-linter>=2.5,<3"],
     },
     entry_points={
         "console_scripts": [
@@ -116,6 +122,7 @@ setup(
         "Programming Language :: Python :: 3.10",
         "Programming Language :: Python :: 3.11",
         "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
         "Topic :: Scientific/Engineering :: Artificial Intelligence",
     ],
 )

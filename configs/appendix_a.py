@@ -10,7 +10,8 @@ The stabilisers of section 3.2, each a field of its own:
     fixed D = epsilon I     model.noise                 fixed | per_pixel
     entropy constraint      objective.constrain_entropy True | False
 
-Expected: over-bright samples of high contrast; numbers of every combination in docs/training.md.
+Expected: samples too bright and of too high contrast; numbers of every combination are in
+docs/training.md.
 Cost: about 10 minutes on 2 cores, 2 GB of memory.
 """
 

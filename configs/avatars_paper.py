@@ -2,12 +2,12 @@
 
     bin/train --config configs/avatars_paper.py
 
-Expected: both targets met, over-bright samples and grey means. Measured at 32x32 with a budget of
-100 nats: KL within 0.2%, entropy within 0.04 nats. Not run at 64x64.
+Expected: both targets met, samples that vary too much and grey means. Measured at 32x32 with a
+budget of 100 nats: KL within 0.2%, entropy within 0.04 nats. Not run at 64x64.
 Cost: about 10 minutes on 2 cores, 2 GB of memory.
 """
 
-from tf_structvae import config, run_name
+from tf_structvae.training import config, run_name
 
 
 def get_config():

@@ -6,7 +6,7 @@ Expected: KL 45 +- 1 nats; samples are the mean plus noise.
 Cost: about 9 minutes on 2 cores, 2 GB of memory.
 """
 
-from tf_structvae import config, run_name
+from tf_structvae.training import config, run_name
 
 
 def get_config():

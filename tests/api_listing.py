@@ -67,7 +67,13 @@ def _names(module: ModuleType) -> list[str]:
     if hasattr(module, "__all__"):
         return list(module.__all__)
     if hasattr(module, "__path__"):
-        return [m.name for m in pkgutil.iter_modules(module.__path__)]
+        from tf_structvae.utilities import places
+
+        moved = (name.rpartition(".") for name in places.OLD)
+        return [
+            *(m.name for m in pkgutil.iter_modules(module.__path__)),
+            *(name for room, _, name in moved if f"tf_structvae.{room}" == module.__name__),
+        ]
 
     def own(value: Any) -> bool:
         # constants have no module; they are written in capitals
@@ -80,17 +86,23 @@ def _names(module: ModuleType) -> list[str]:
     ]
 
 
-def listing(module: ModuleType) -> list[str]:
-    """The lines of a module's names and of the modules among them, sorted."""
+def listing(module: ModuleType, called: str = "") -> list[str]:
+    """The lines of a module's names and of the modules among them, sorted.
+
+    Args:
+      module: any.
+      called: the name by which it is reached, where that is not its own.
+    """
+    called = called or module.__name__
     lines: list[str] = []
     for name in _names(module):
         try:
             value = getattr(module, name)
         except AttributeError:
             value = importlib.import_module(f"{module.__name__}.{name}")
-        full = f"{module.__name__}.{name}"
+        full = f"{called}.{name}"
         if inspect.ismodule(value):
-            lines += listing(value)
+            lines += listing(value, full)
         else:
             lines += _described(full, value)
     return sorted(set(lines))

@@ -26,27 +26,40 @@ BUILD = ROOT / "build/mutation"
 
 # Of each module, the tests that guard it: what one process runs, the quickest first. Where a mutant
 # outlives them all, it may still fail one of the slow tests that are not here.
-_MODEL = ["test_vae.py -k 'not meets_its_target and not users_own and not calibrates'"]
-_REFUSED = "test_bad_input.py -k '{}'"
+_MODEL = ["models/test_vae.py -k 'not meets_its_target and not users_own and not calibrates'"]
+_REFUSED = "project/test_bad_input.py -k '{}'"
 TARGETS = {
-    "vae": [*_MODEL, "test_conditional.py",
-            _REFUSED.format("model or fit or evaluate or predict or encode or decode or compile")],
-    "vae_arguments": [_REFUSED.format("model:"), "test_vae.py::test_bad_arguments"],
-    "step": [*_MODEL, "test_accumulation.py -k 'whole or any_size or loss_scale'",
-             "test_conditional.py", "test_accumulation.py -k two_devices"],
-    "objective": ["test_objective.py", *_MODEL, "test_constraints.py", "test_accumulation.py -k whole",
-                  "test_drop_in.py"],
-    "constraints": ["test_constraints.py", _REFUSED.format("constraint:"), *_MODEL],
-    "checkpoints": ["test_checkpoints.py -k 'not killed and not disk'"],
-    "run_state": ["test_checkpoints.py -k 'not killed and not disk'"],
-    "replicas": ["test_accumulation.py -k two_devices", "test_distribute.py -k 'two_equal'",
-                 "test_fit_matrix.py", "test_conditional_runs.py -k two_replicas"],
-    "accumulation": ["test_accumulation.py -k 'not memory'"],
-    "closed_form": ["test_closed_form.py", _REFUSED.format("closed_form or budget")],
-    "export/signatures": ["test_export_signatures.py", "test_conditional_export.py"],
+    "models/vae": [
+        *_MODEL, "models/test_conditional.py",
+        _REFUSED.format("model or fit or evaluate or predict or encode or decode or compile"),
+    ],
+    "models/vae_arguments": [_REFUSED.format("model:"), "models/test_vae.py::test_bad_arguments"],
+    "models/training_step": [
+        *_MODEL, "models/test_accumulation.py -k 'whole or any_size or loss_scale'",
+        "models/test_conditional.py", "models/test_accumulation.py -k two_devices",
+    ],
+    "models/objective": [
+        "models/test_objective.py", *_MODEL,
+        "models/test_constraints.py", "models/test_accumulation.py -k whole",
+        "layers/test_drop_in.py",
+    ],
+    "models/constraints": ["models/test_constraints.py", _REFUSED.format("constraint:"), *_MODEL],
+    "training/checkpoints": ["training/test_checkpoints.py -k 'not killed and not disk'"],
+    "training/run_state": ["training/test_checkpoints.py -k 'not killed and not disk'"],
+    "models/replicas": [
+        "models/test_accumulation.py -k two_devices", "training/test_distribute.py -k two_equal",
+        "models/test_fit_matrix.py", "training/test_conditional_runs.py -k two_replicas",
+    ],
+    "models/accumulation": ["models/test_accumulation.py -k 'not memory'"],
+    "studies/density/closed_form": [
+        "studies/test_closed_form.py", _REFUSED.format("closed_form or budget"),
+    ],
+    "export/signatures": ["export/test_export_signatures.py", "export/test_conditional_export.py",
+                          "export/test_export_proposal.py -k card_tells"],
     "distributions/operations": [
-        "test_operations.py", "test_low_rank_normal.py -k 'condition or posterior'",
-        _REFUSED.format("dense: or features: or batches"), "test_low_rank_normal.py",
+        "distributions/test_operations.py",
+        "distributions/test_low_rank_normal.py -k 'condition or posterior'",
+        _REFUSED.format("dense: or features: or batches"), "distributions/test_low_rank_normal.py",
     ],
 }  # fmt: skip
 

@@ -1,50 +1,25 @@
 """Variational autoencoders whose decoder emits a low-rank multivariate normal over all pixels.
 
 Submodules and public names are imported when they are first used, so that importing the package is
-fast and the worker processes of a data set do not load TensorFlow. What Keras must know of them, so
-that `keras.models.load_model` finds their classes, it is told when it is imported itself.
+fast and the worker processes of a data set do not load TensorFlow. When Keras is imported, the
+classes are registered with it, so that `keras.models.load_model` finds them.
 """
 
 import importlib
 from typing import Any
 
-from tf_structvae import backend, registration
+from tf_structvae.utilities import backend, places, registration
 
 __version__ = "0.1.0"
 
-_MODULES = (
-    "build",
-    "callbacks",
-    "checkpoints",
-    "closed_form",
-    "config",
-    "constraints",
-    "datasets",
-    "density",
-    "density_figure",
-    "density_report",
-    "distributions",
-    "editing",
-    "evaluation",
-    "export",
-    "figures",
-    "layers",
-    "linalg",
-    "losses",
-    "metrics",
-    "networks",
-    "pca",
-    "plots",
-    "report",
-    "scores",
-    "study",
-    "targets",
-    "training",
-    "vae",
-)
-_NAMES = {"StructuredVAE": "vae", "Constraint": "constraints"}
+_ROOMS = ("datasets", "distributions", "evaluation", "export", "figures", "layers", "training")
+_NAMES = {
+    "StructuredVAE": "models.vae",
+    "Constraint": "models.constraints",
+    "load": "export.loading",
+}
 
-__all__ = ["StructuredVAE", "Constraint", *_MODULES]
+__all__ = ["StructuredVAE", "Constraint", "load", *sorted([*_ROOMS, *places.SHORT])]
 
 
 def _set_up(keras: Any) -> None:
@@ -54,13 +29,16 @@ def _set_up(keras: Any) -> None:
 
 backend.check()
 registration.when_keras_is_imported(_set_up)
+places.install()
 
 
 def __getattr__(name: str) -> Any:
     if name in _NAMES:
         return getattr(importlib.import_module(f"{__name__}.{_NAMES[name]}"), name)
-    if name in _MODULES:
+    if name in _ROOMS:
         return importlib.import_module(f"{__name__}.{name}")
+    if name in places.SHORT:
+        return places.find(name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tf_structvae.benchmarks.problem import Problem
+from tf_structvae.utilities import markdown
 
 
 def factors(n: int, rank: int) -> dict[str, np.ndarray]:
@@ -68,7 +69,7 @@ def _torch(loc, factor, epsilon, x):
 
 def _subtractive(loc, factor, epsilon, x):
     """r^T r / eps - (P^T r)^T M^-1 (P^T r) / eps, as the Woodbury identity is mostly written."""
-    from tf_structvae import linalg
+    from tf_structvae.distributions import linalg
 
     r = x - loc
     m = np.float64(epsilon) * np.eye(factor.shape[1]) + linalg.exact_gram(factor).numpy()
@@ -137,13 +138,12 @@ def table(found: Errors) -> str:
     """`errors` as a Markdown table."""
     problem = Problem(batch=1)
     names = [*CLASSES, *FORMS]
-    lines = [
-        f"| P (N = {problem.entries}, R = {problem.rank}, epsilon = {problem.epsilon:g}) | "
-        + " | ".join(f"{name}: log p | {name}: entropy" for name in names)
-        + " |",
-        "|---" * (1 + 2 * len(names)) + "|",
+    titles = [
+        f"P (N = {problem.entries}, R = {problem.rank}, epsilon = {problem.epsilon:g})",
+        *(f"{name}: {part}" for name in names for part in ("log p", "entropy")),
     ]
-    for factor, row in found.items():
-        cells = [e if isinstance(e, str) else f"{e:.2g}" for name in names for e in row[name]]
-        lines.append(f"| {factor} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    rows = [
+        [factor, *(e if isinstance(e, str) else f"{e:.2g}" for name in names for e in row[name])]
+        for factor, row in found.items()
+    ]
+    return markdown.table(titles, rows)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from tf_structvae import memory
 from tf_structvae.benchmarks import stand_ins
+from tf_structvae.utilities import markdown, memory
 
 BATCH = 32
 # Of a source without size or variant here, the images come as they are stored.
@@ -21,7 +21,7 @@ SOURCES: list[dict[str, Any]] = [
 LARGE: list[dict[str, Any]] = [
     {"name": "brains", "variant": "192x192"},
     {"name": "avatars", "variant": "218x178"},
-    # files of stand-ins, in the layout of the originals
+    # generated files, in the layout of the originals
     {"name": "celeb_a", "stand_ins": True},
     {"name": "image_folder", "stand_ins": True, "image_size": (64, 64)},
     {"name": "ukbb", "stand_ins": True, "image_size": (252, 182)},
@@ -120,25 +120,24 @@ def table(results: list[dict], consumed: list[dict]) -> str:
         p = r["problem"]
         if "seconds" in r:
             steps[p["height"], p["width"], p["channels"]] = p["batch"] / r["seconds"]
-    lines = [
-        "| data set | images | size | kept decoded | images/s, first pass | images/s, later "
-        "| training takes images/s | pipeline / training | peak / MB | of it at the start |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
+    rows = []
     for r in results:
         p = r["problem"]
-        words = {"flip": "flip", "shift": f"shift {p.get('shift')}", "stand_ins": "stand-ins"}
+        words = {"flip": "flip", "shift": f"shift {p.get('shift')}", "stand_ins": "generated files"}
         extras = [word for key, word in words.items() if key in p]
         name = " ".join(part for part in [p["name"], p.get("variant"), *extras] if part)
         if "error" in r:
-            lines.append(f"| {name} | {r['error']} | | | | | | | | |")
+            rows.append([name, r["error"]])
             continue
         step = steps.get(tuple(r["image_shape"]), float("nan"))
         shape = "x".join(map(str, r["image_shape"]))
-        lines.append(
-            f"| {name} | {r['count']:,} | {shape} | {'yes' if r['cached'] else 'no'} "
-            f"| {r['first_rate']:,.0f} | {r['rate']:,.0f} | {step:,.0f} "
-            f"| {min(r['rate'], r['first_rate']) / step:.0f}x "
-            f"| {r['peak_mb']:,.0f} | {r['start_mb']:,.0f} |"
-        )
-    return "\n".join(lines)
+        share = f"{min(r['rate'], r['first_rate']) / step:.0f}x"
+        numbers = [f"{x:,.0f}" for x in (r["first_rate"], r["rate"], step)]
+        sizes = [f"{r[k]:,.0f}" for k in ("peak_mb", "start_mb")]
+        kept = "yes" if r["cached"] else "no"
+        rows.append([name, f"{r['count']:,}", shape, kept, *numbers, share, *sizes])
+    titles = (
+        "data set|images|size|kept decoded|images/s, first pass|images/s, later|"
+        "training takes images/s|pipeline / training|peak / MB|of it at the start"
+    )
+    return markdown.table(titles.split("|"), rows)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tf_structvae.benchmarks import chromium
+from tf_structvae.utilities import markdown
 
 TARGETS = {"64x64": 60.0, "218x178": 250.0}  # ms, medians, on two idle cores
 _MOVES = 60
@@ -90,20 +91,17 @@ def run(quick: bool) -> list[dict[str, Any]]:
 
 def table(results: list[dict[str, Any]]) -> str:
     """As Markdown."""
-    lines = [
-        "Milliseconds from event to picture, median (95 of 100); target: median of a stroke.",
-        "",
-        "| size | stroke | target | work of the page | slider | covariance | new latent code |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    rows = []
     for r in results:
         parts = [f"{r[k][0]:.0f} ({r[k][1]:.0f})" for k in ("stroke", "work", "slider", "map")]
-        stroke, work, slider, covariance = parts
-        lines.append(
-            f"| {r['size']} | {stroke} | {TARGETS[r['size']]:.0f} | {work} | {slider} | "
-            f"{covariance} | {r['new_latent']:.0f} |"
-        )
-    return "\n".join(lines)
+        stroke, *others = parts
+        target = f"{TARGETS[r['size']]:.0f}"
+        rows.append([r["size"], stroke, target, *others, f"{r['new_latent']:.0f}"])
+    titles = "size|stroke|target|work of the page|slider|covariance|new latent code"
+    return (
+        "Milliseconds from event to picture, median (95 of 100); target: median of a stroke.\n\n"
+        + markdown.table(titles.split("|"), rows)
+    )
 
 
 def _measure(case: Case, folder: Path) -> dict[str, Any]:
@@ -188,16 +186,16 @@ def _serve(case: Case, folder: Path) -> str:
     import uvicorn
     from ml_collections import ConfigDict
 
-    from tf_structvae import build, config
-    from tf_structvae.editor.server import create_app
     from tf_structvae.export import export
     from tf_structvae.serving import sockets
+    from tf_structvae.serving.editor.server import create_app
+    from tf_structvae.training import config, from_config
 
     made: ConfigDict = config.default()
     if case.config == "celeba":
         made = config.paper(kl_target=45.0, entropy_target=-504750.0)
     made.model.factor_initial = 0.05  # an untrained P would be too small to be seen
-    export(build.build_model(made, case.shape), folder / case.config)
+    export(from_config.build_model(made, case.shape), folder / case.config)
     bound = sockets.bind("127.0.0.1", 0)
     app = create_app(case.config, folder / case.config)
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", loop="asyncio", ws="none"))

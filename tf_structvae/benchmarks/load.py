@@ -22,12 +22,12 @@ import numpy as np
 import orjson
 from tqdm.auto import tqdm
 
-from tf_structvae import memory
 from tf_structvae.benchmarks import load_requests
 from tf_structvae.benchmarks.load_requests import Request
 from tf_structvae.benchmarks.server_process import ServerProcess
 from tf_structvae.serving.directory import versions
 from tf_structvae.serving.servable import Servable
+from tf_structvae.utilities import markdown, memory
 
 NAME = "load"
 REQUEST_MB = 4
@@ -246,12 +246,14 @@ def _growth(held: list[tuple[float, int]]) -> float:
 
 
 def _report(tally: Tally, held, events: dict, options: Options) -> str:
-    lines = ["| requests | count | median / ms | 99th percentile / ms |", "|---|---|---|---|"]
+    rows = []
     for kind, seconds in sorted(tally.seconds.items(), reverse=True):
         median, high = 1e3 * np.quantile(seconds, [0.5, 0.99])
-        lines.append(f"| {kind} | {len(seconds)} | {median:.1f} | {high:.1f} |")
+        rows.append((kind, len(seconds), f"{median:.1f}", f"{high:.1f}"))
     count = sum(map(len, tally.seconds.values()))
-    lines += [
+    titles = ("requests", "count", "median / ms", "99th percentile / ms")
+    lines = [
+        markdown.table(titles, rows),
         "",
         f"{options.clients} clients for {options.minutes:g} minutes, {count} answers "
         f"({count / (60 * options.minutes):.0f} a second); wrong or none: {len(tally.wrong)}; "

@@ -14,6 +14,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from tf_structvae.benchmarks.problem import Problem
+from tf_structvae.utilities import markdown
 
 
 def run_job(job: dict) -> dict:
@@ -107,28 +108,27 @@ def table(results: list[dict], bandwidth: float) -> str:
     own = {
         _key(r): r["seconds"] for r in results if r["implementation"] == "ours" and "seconds" in r
     }
-    lines = [
-        "| operation | image | rank | batch | factor | by | time / ms | time / ours | peak / MB "
-        "| share of memory bandwidth |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
+    rows = []
     for r in results:
         p = Problem(**r["problem"])
         factor = "features" if r["through_features"] else "dense"
         operation = r["operation"] + (
             f" {p.patch}x{p.patch}" if r["operation"] == "condition" else ""
         )
-        head = f"| {operation} | {p.height}x{p.width}x{p.channels} | {p.rank} | {p.batch} "
-        head += f"| {factor} | {r['implementation']} |"
+        size = f"{p.height}x{p.width}x{p.channels}"
+        head = [operation, size, p.rank, p.batch, factor, r["implementation"]]
         if "error" in r:
-            lines.append(f"{head} {r['error']} | | | |")
+            rows.append([*head, r["error"]])
             continue
         ratio = r["seconds"] / own[_key(r)] if _key(r) in own else float("nan")
         share = p.least_bytes(r["operation"], r["through_features"]) / bandwidth / r["seconds"]
-        lines.append(
-            f"{head} {1e3 * r['seconds']:.1f} | {ratio:.1f} | {r['peak_mb']:.0f} | {share:.0%} |"
-        )
-    return "\n".join(lines)
+        time = f"{1e3 * r['seconds']:.1f}"
+        rows.append([*head, time, f"{ratio:.1f}", f"{r['peak_mb']:.0f}", f"{share:.0%}"])
+    titles = (
+        "operation|image|rank|batch|factor|by|time / ms|time / ours|peak / MB|"
+        "share of memory bandwidth"
+    )
+    return markdown.table(titles.split("|"), rows)
 
 
 def _key(result: dict):

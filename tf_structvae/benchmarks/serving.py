@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from tf_structvae import memory
+from tf_structvae.utilities import markdown, memory
 
 SIZES = {"default": (64, 64, 3), "paper": (218, 178, 3)}  # network -> images
 # rows of a request; eight of the paper's size are a minute of `log_prob`
@@ -26,8 +26,8 @@ def export_models(directory: Path, networks: list[str]) -> dict[str, Path]:
 
 
 def _model(network: str):
-    from tf_structvae import config as config_lib
-    from tf_structvae.build import build_model
+    from tf_structvae.training import config as config_lib
+    from tf_structvae.training.from_config import build_model
 
     c = config_lib.paper(45.0, 0.0) if network == "paper" else config_lib.default()
     return build_model(c, SIZES[network])
@@ -167,11 +167,7 @@ def _poster(url: str, path: str, body: bytes) -> Callable[[], bytes]:
 
 def table(results: list[dict], over_http: list[dict]) -> str:
     """A Markdown table of both."""
-    lines = [
-        "| signature | image | batch | call: median / ms | 99th percentile / ms | images / s "
-        "| peak / MB | HTTP: median / ms | 99th percentile / ms | images / s | server / MB |",
-        "|---|---|---|---|---|---|---|---|---|---|---|",
-    ]
+    rows = []
     served = {(r["network"], r["signature"], r["batch"]): r for r in over_http}
     for r in results:
         height, width, channels = SIZES[r["network"]]
@@ -179,8 +175,12 @@ def table(results: list[dict], over_http: list[dict]) -> str:
         other = served.get((r["network"], r["signature"], r["batch"]), {})
         cells += _cells(r, "peak_mb")
         cells += _cells(other, "server_mb") if other else [""] * 4
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+        rows.append(cells)
+    titles = (
+        "signature|image|batch|call: median / ms|99th percentile / ms|images / s|peak / MB|"
+        "HTTP: median / ms|99th percentile / ms|images / s|server / MB"
+    )
+    return markdown.table(titles.split("|"), rows)
 
 
 def _cells(r: dict, held: str) -> list[str]:

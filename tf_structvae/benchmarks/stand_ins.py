@@ -18,8 +18,8 @@ def _jpegs() -> Iterator[tuple[str, bytes]]:
     """Drawn faces of CelebA's size, named as CelebA's."""
     from PIL import Image
 
-    from tf_structvae.datasets.avatar_drawing import draw
-    from tf_structvae.datasets.drawing_pool import draw_split
+    from tf_structvae.datasets.drawn.avatar_drawing import draw
+    from tf_structvae.datasets.drawn.drawing_pool import draw_split
 
     for i, png, _ in draw_split(draw, 0, "train", IMAGES, *CELEB_A_SIZE):
         jpeg = io.BytesIO()
@@ -28,7 +28,7 @@ def _jpegs() -> Iterator[tuple[str, bytes]]:
 
 
 def _celeb_a(folder: Path) -> None:
-    from tf_structvae.datasets.celeb_a_files import ATTRIBUTES
+    from tf_structvae.datasets.celeb_a.files import ATTRIBUTES
 
     names = []
     with zipfile.ZipFile(folder / "img_align_celeba.zip", "w") as archive:
@@ -65,7 +65,7 @@ _MAKERS = {"celeb_a": _celeb_a, "image_folder": _image_folder, "ukbb": _ukbb}
 
 
 def make(name: str, data_dir: str) -> str:
-    """The folder of stand-ins for a data set's original files, made if need be."""
+    """The folder of generated files in the layout of a data set's originals, made if need be."""
     folder = Path(data_dir) / "stand_ins" / name
     finished = folder.parent / f"{name}.done"
     if not finished.exists():

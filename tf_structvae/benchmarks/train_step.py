@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from tf_structvae.utilities import markdown
+
 # What stands in the network's last layer, and whether XLA compiles the step.
 IMPLEMENTATIONS = {
     "ours": ("low_rank", False),
@@ -23,8 +25,8 @@ def build(implementation: str, problem: dict) -> Callable[[], float]:
       problem: "network" ("default" or "paper"), "height", "width", "rank", "batch"; "channels" if
         not 3.
     """
-    from tf_structvae import config as config_lib
-    from tf_structvae.build import build_model, build_optimizer
+    from tf_structvae.training import config as config_lib
+    from tf_structvae.training.from_config import build_model, build_optimizer
 
     # the budget only has to be one that can be met; it does not change the cost
     c = config_lib.paper(45.0, 0.0) if problem["network"] == "paper" else config_lib.default()
@@ -68,11 +70,7 @@ def jobs(quick: bool) -> list[dict]:
 
 def table(results: list[dict]) -> str:
     """A Markdown table: times over ours, and what the likelihood adds to the network's."""
-    lines = [
-        "| network | image | batch | rank | by | step / ms | step / ours | likelihood / ms "
-        "| peak / MB |",
-        "|---|---|---|---|---|---|---|---|---|",
-    ]
+    rows = []
 
     def seconds(result: dict, implementation: str, rank: int) -> float:
         wanted = {**result["problem"], "rank": rank}
@@ -85,14 +83,14 @@ def table(results: list[dict]) -> str:
 
     for r in results:
         p = r["problem"]
-        head = f"| {p['network']} | {p['height']}x{p['width']}x3 | {p['batch']} | {p['rank']} "
-        head += f"| {r['implementation']} |"
+        size = f"{p['height']}x{p['width']}x3"
+        head = [p["network"], size, p["batch"], p["rank"], r["implementation"]]
         if "error" in r:
-            lines.append(f"{head} {r['error']} | | | |")
+            rows.append([*head, r["error"]])
             continue
         ratio = r["seconds"] / seconds(r, "ours", p["rank"])
         added = 1e3 * (r["seconds"] - seconds(r, "standard VAE", 25))
-        lines.append(
-            f"{head} {1e3 * r['seconds']:.0f} | {ratio:.2f} | {added:.0f} | {r['peak_mb']:.0f} |"
-        )
-    return "\n".join(lines)
+        time = f"{1e3 * r['seconds']:.0f}"
+        rows.append([*head, time, f"{ratio:.2f}", f"{added:.0f}", f"{r['peak_mb']:.0f}"])
+    titles = "network|image|batch|rank|by|step / ms|step / ours|likelihood / ms|peak / MB"
+    return markdown.table(titles.split("|"), rows)

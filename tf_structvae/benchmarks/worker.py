@@ -9,9 +9,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tf_structvae import memory
 from tf_structvae.benchmarks import data, implementations, serving, train_step
 from tf_structvae.benchmarks.problem import Problem
+from tf_structvae.utilities import memory
 
 
 def _wait(result) -> None:

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from tf_structvae import checks
 from tf_structvae.datasets.source import Info, Source
-from tf_structvae.datasets.spec import FITS, NAMES, SPLITS, Spec
+from tf_structvae.datasets.spec import FITS, NAMES, Spec
+from tf_structvae.datasets.splits import SPLITS
+from tf_structvae.utilities import checks
 
 __all__ = ["FITS", "NAMES", "SPLITS", "Info", "Source", "Spec", "info", "load", "prepare"]
 

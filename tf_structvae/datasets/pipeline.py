@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tf_structvae import checks
 from tf_structvae.datasets.source import Source
+from tf_structvae.utilities import checks
 
 # Decoded training images up to so many bytes are kept in memory.
 CACHE_BYTES = 512 << 20

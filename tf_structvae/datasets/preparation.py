@@ -13,10 +13,11 @@ import tensorflow_datasets as tfds
 from absl import logging
 from filelock import FileLock, Timeout
 
-from tf_structvae import files
-from tf_structvae.datasets import fit, registry
+from tf_structvae.datasets import registry, resize
 from tf_structvae.datasets.source import Info, Source
-from tf_structvae.datasets.spec import SPLITS, Spec
+from tf_structvae.datasets.spec import Spec
+from tf_structvae.datasets.splits import SPLITS
+from tf_structvae.utilities import files
 
 
 def _tells_something(record: Any) -> bool:
@@ -90,9 +91,9 @@ def _decode(feature: Any, spec: Spec) -> Callable[[tf.Tensor], tf.Tensor]:
     def decode(encoded: tf.Tensor) -> tf.Tensor:
         image = feature.decode_example(encoded)
         if spec.channels not in (None, channels):
-            image = fit.to_channels_tensor(image, spec.channels)
+            image = resize.to_channels_tensor(image, spec.channels)
         if spec.image_size not in (None, (height, width)):
-            image = fit.fit_tensor(image, spec.image_size, spec.fit)
+            image = resize.fit_tensor(image, spec.image_size, spec.fit)
         return image
 
     return decode

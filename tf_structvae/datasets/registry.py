@@ -6,7 +6,8 @@ import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from tf_structvae.datasets.spec import SPLITS, Spec, is_tfds
+from tf_structvae.datasets.spec import Spec, is_tfds
+from tf_structvae.datasets.splits import SPLITS
 
 
 def splits_as_named(note: str, info: Any) -> tuple[dict[str, str], str]:
@@ -45,8 +46,8 @@ def _suiting(configs, image_size: tuple[int, int] | None) -> str:
 
 
 def _drawn(spec: Spec) -> Opened:
-    from tf_structvae.datasets.avatars import Avatars
-    from tf_structvae.datasets.brains import Brains
+    from tf_structvae.datasets.drawn.avatars import Avatars
+    from tf_structvae.datasets.drawn.brains import Brains
 
     builder: Any = {"avatars": Avatars, "brains": Brains}[spec.name]
     configs = builder.BUILDER_CONFIGS
@@ -58,14 +59,14 @@ def _drawn(spec: Spec) -> Opened:
 
 
 def _celeb_a(spec: Spec) -> Opened:
-    from tf_structvae.datasets import celeb_a
+    from tf_structvae.datasets.celeb_a import builder as celeb_a
 
     celeb_a.builder(spec.data_dir, spec.manual_dir)  # refuses at once what is missing
     return Opened(lambda: celeb_a.builder(spec.data_dir, spec.manual_dir), own=False)
 
 
 def _ukbb(spec: Spec) -> Opened:
-    from tf_structvae.datasets.ukbb import UKBB, UKBBConfig
+    from tf_structvae.datasets.nifti.ukbb import UKBB, UKBBConfig
 
     options = dict(spec.nifti)
     if spec.image_size is not None:
@@ -79,7 +80,7 @@ def _ukbb(spec: Spec) -> Opened:
 
 
 def _image_folder(spec: Spec) -> Opened:
-    from tf_structvae.datasets.image_folder import ImageFolder, make_config
+    from tf_structvae.datasets.folder.builder import ImageFolder, make_config
 
     root = _files(spec)
     if spec.image_size is None:

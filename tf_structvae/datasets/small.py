@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import tensorflow_datasets as tfds
 
-SPLITS = ("train", "validation", "test")
+from tf_structvae.datasets.splits import SPLITS
 
 _SPLIT_NOTE = """\
 There is no official split: of every class the first 80 per cent by index train, the next 10

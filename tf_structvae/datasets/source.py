@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from tf_structvae import checks
+from tf_structvae.utilities import checks
 
 if TYPE_CHECKING:  # the processes that draw pictures start without it
     import tensorflow as tf
@@ -74,7 +74,7 @@ class Info:
             ("splits", f"{counts}{f' ({self.split_note})' if self.split_note else ''}"),
             ("attributes", ", ".join(self.attributes) or "none"),
             ("records", f"{self.directory} ({state})"),
-            ("licence", self.licence or "not told"),
+            ("licence", self.licence or "not stated"),
             ("homepage", self.homepage),
         ]
         head = "\n".join(f"{label:<11}{text}" for label, text in lines)

@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-from tf_structvae.datasets import background, fit
+from tf_structvae.datasets import background
+from tf_structvae.datasets import resize as fit
 
-SPLITS = ("train", "validation", "test")
 """Of every data set."""
 NAMES = ("avatars", "brains", "celeb_a", "ukbb", "image_folder", "mnist5k", "lfw25")
 """The data sets of this package."""
@@ -59,9 +59,9 @@ class Spec:
       channels: 1 or 3; None for what is stored.
       strict: whether one bad file is an error, where it is left out otherwise.
       limit: use only so many images of the training split; None for all.
-      nifti: further fields of `ukbb`; refused elsewhere, unless they are the defaults.
+      nifti: further fields of `ukbb`; an error elsewhere, unless they are the defaults.
       background: what shows through transparent parts of the files of `image_folder`, "#rrggbb" or
-        a colour's name; refused elsewhere, unless it is the default.
+        a colour's name; an error elsewhere, unless it is the default.
     """
 
     name: str

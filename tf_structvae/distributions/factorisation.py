@@ -6,7 +6,7 @@ import dataclasses
 
 import tensorflow as tf
 
-from tf_structvae import linalg
+from tf_structvae.distributions import linalg
 from tf_structvae.distributions.factors import Factor
 
 # |r|^2 / |r - P c|^2 above which float32 rounding of c reaches the gradient.

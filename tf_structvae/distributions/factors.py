@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from tf_structvae import linalg
+from tf_structvae.distributions import linalg
 
 
 class Factor(abc.ABC):

@@ -8,8 +8,7 @@ from typing import NamedTuple
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tf_structvae import linalg
-from tf_structvae.distributions import shapes
+from tf_structvae.distributions import linalg, shapes
 from tf_structvae.distributions.factorisation import Factorisation
 from tf_structvae.distributions.factors import DenseFactor, Factor
 from tf_structvae.distributions.operations import LowRankOperations
@@ -19,7 +18,7 @@ tfb = tfp.bijectors
 
 
 class Summary(NamedTuple):
-    """What one pass over the pixels tells of a value; see `LowRankMultivariateNormal.summarize`."""
+    """What one pass over the pixels finds of a value, `LowRankMultivariateNormal.summarize`."""
 
     log_prob: tf.Tensor
     entropy: tf.Tensor
@@ -52,9 +51,9 @@ class LowRankMultivariateNormal(
     An entry whose `cov_diag` is zero *and* whose row of P is zero is a point mass (what `condition`
     makes of observed entries): sampling returns `loc` there, and `log_prob` and `entropy` are those
     of the remaining entries. Where `cov_diag` is zero and the row of P is not, this algebra has no
-    D^-1: what needs one is refused, by a ValueError, or in a graph by an InvalidArgumentError when
-    it runs. XLA has no errors, so there it is NaN, and so it is in graphs where all of
-    D = eps I vanishes, as in a training that diverges. Samples and moments are right.
+    D^-1: what needs one raises a ValueError, or in a graph an InvalidArgumentError when it runs.
+    XLA has no errors, so there it is NaN, and so it is in graphs where all of D = eps I vanishes,
+    as in a training that diverges. Samples and moments are right.
 
     Not checked unless `validate_args`: that `cov_diag` is positive (or non-negative, as above).
 

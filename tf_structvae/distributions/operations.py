@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tf_structvae import linalg
-from tf_structvae.distributions import shapes
+from tf_structvae.distributions import linalg, shapes
 from tf_structvae.distributions.factorisation import Factorisation
 
 if TYPE_CHECKING:
-    from tf_structvae.distributions.low_rank_normal import LowRankMultivariateNormal
+    from typing_extensions import Self  # typing has it from Python 3.11
 
 
 class PrincipalComponents(NamedTuple):
@@ -133,7 +132,7 @@ class LowRankOperations:
             unit = tf.one_hot(index, self.event_shape_tensor()[0], dtype=self.dtype)
             return self._broadcast_event(row + unit * self._diag()[0])
 
-    def marginal(self, indices) -> LowRankMultivariateNormal:
+    def marginal(self, indices) -> Self:
         """The distribution of some of the entries: rows of P and D, entries of loc.
 
         Args:
@@ -194,7 +193,7 @@ class LowRankOperations:
         scales = tf.where(scales > 1e-7 * largest, scales, 0.0)
         return tf.reverse(scales, [-1]), tf.reverse(vectors, [-1])
 
-    def scale_components(self, scales) -> LowRankMultivariateNormal:
+    def scale_components(self, scales) -> Self:
         """P with its principal components scaled, U (S A) V^T = P V A V^T (eq. 4).
 
         Nothing is divided by S, so a zero or negative scale and a rank-deficient P are fine.
@@ -223,7 +222,7 @@ class LowRankOperations:
             loc, diag = tf.convert_to_tensor(self._loc), self._diag()[0]
             return self._with_factor(factor.mix(mixing), loc, diag, name="scaled")
 
-    def condition(self, mask, value, noise_variance=None) -> LowRankMultivariateNormal:
+    def condition(self, mask, value, noise_variance=None) -> Self:
         """The distribution given the entries under the mask (eq. 5 and 6).
 
         Observed are b = y_o + sqrt(noise_variance) n. With W = (D + noise_variance)^-1 on the

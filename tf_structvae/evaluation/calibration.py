@@ -1,8 +1,8 @@
 """Whether the noise a model infers from held-out images is the noise it draws from.
 
 Under a calibrated model the noise posterior c = E[omega_p | x] has mean square near one along every
-component, and what it leaves of an image, each pixel over its standard deviation, has too. Below
-one the samples are too bold (over-bright), above one too timid.
+component, and so has the rest of the image, each pixel over its standard deviation. Below one the
+samples vary too much (their colours are too bright), above one too little.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tf_structvae import class_labels
 from tf_structvae.distributions import LowRankMultivariateNormal
 from tf_structvae.evaluation.estimate import Estimate
+from tf_structvae.models import class_labels
 
 # A component that carries less of P's variance is not judged.
 LEAST_SHARE = 0.01
@@ -29,7 +29,7 @@ class Calibration(NamedTuple):
     share: np.ndarray  # of P's variance that component k carries, [R]
     mean_square: np.ndarray  # E[c_k^2], [R]
     standard_error: np.ndarray  # of `mean_square`, [R]
-    displacement: float  # |E[c]|^2, by the columns of P; R / images if there is none
+    displacement: float  # |E[c]|^2, the squared bias of the mean along P; R / images if unbiased
     residual: np.ndarray  # E of the squared standardized residual, [N]
     displacement_error: float  # its standard error
     residual_error: float  # standard error of the mean of `residual` over the pixels
@@ -45,7 +45,7 @@ class Calibration(NamedTuple):
         return self.mean_square[self.is_judged]
 
     def summary(self) -> dict[str, float]:
-        """The extremes over the judged components, the displacement, the mean over the pixels."""
+        """The extremes over the judged components, the bias along P, the mean over the pixels."""
         found = {"residual_square": float(self.residual.mean())}
         if self.judged.size:
             found["component_square_min"] = float(self.judged.min())

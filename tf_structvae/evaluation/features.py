@@ -3,8 +3,8 @@
 None of these is the Inception network of Szegedy et al. (2015): a distance on them is named after
 its features and is never an FID.
 
-Choose features that see what is to be judged. Distances of 1000 test avatars at 64x64 to 1000 of
-the validation split, as a part of the data's variance: plain, with pixel noise of standard
+Choose features that respond to what is to be measured. Distances of 1000 test avatars at 64x64 to
+1000 of the validation split, as a part of the data's variance: plain, with pixel noise of standard
 deviation 0.02 and 0.05, and blurred by 1 pixel:
 
     vgg_edge5   0.018  0.017  0.071  0.111

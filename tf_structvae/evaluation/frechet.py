@@ -102,7 +102,7 @@ def frechet_distance(a: Gaussian | Moments, b: Gaussian | Moments) -> float:
 
     With A = S S^T and B = T T^T the last trace is the sum of the singular values of S^T T. (The
     eigenvalues of S^T B S are their squares, and a root of those would lose half of the digits.)
-    Exact for singular covariances: eigenvalues that cannot be told from zero (F times the machine
+    Exact for singular covariances: eigenvalues indistinguishable from zero (F times the machine
     epsilon times the largest) are taken as zero.
 
     Args:

@@ -1,4 +1,4 @@
-"""What a model is worth on images it has not seen."""
+"""Scores of a model on images that it was not trained on."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from collections.abc import Iterable
 import numpy as np
 import tensorflow as tf
 
-from tf_structvae import class_labels, figures
-from tf_structvae.distributions import LowRankMultivariateNormal
+from tf_structvae.distributions import LowRankMultivariateNormal, pictures
 from tf_structvae.evaluation.calibration import Calibration, CalibrationMeter, posterior_sample
 from tf_structvae.evaluation.estimate import Estimate
-from tf_structvae.vae import StructuredVAE
+from tf_structvae.models import class_labels
+from tf_structvae.models.vae import StructuredVAE
 
 
 def lag1_autocorrelation(fields: np.ndarray) -> np.ndarray:
@@ -104,8 +104,8 @@ def held_out(
         if isinstance(p, LowRankMultivariateNormal):
             batch["effective_rank"] = effective_rank(p.principal_components().scales)
         for name, noisy in (("autocorrelation", False), ("autocorrelation_with_noise", True)):
-            sample = figures.sample_picture(p, seed=[seed, i], pixel_noise=noisy)
-            batch[name] = lag1_autocorrelation(figures.to_images(sample - p.mean(), shape))
+            sample = pictures.sample_picture(p, seed=[seed, i], pixel_noise=noisy)
+            batch[name] = lag1_autocorrelation(pictures.to_images(sample - p.mean(), shape))
         for name, value in batch.items():
             values.setdefault(name, []).append(np.asarray(value, np.float64))
         meter.update(p, flat)

@@ -7,9 +7,9 @@ from collections.abc import Iterable
 import numpy as np
 import tensorflow as tf
 
-from tf_structvae import class_labels
 from tf_structvae.evaluation.estimate import Estimate
 from tf_structvae.evaluation.heldout import bits_per_dimension
+from tf_structvae.models import class_labels
 
 
 def log_weights(

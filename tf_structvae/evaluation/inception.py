@@ -1,15 +1,10 @@
 """The 2015 Inception network of FID and KID, read from the user's file; nothing is downloaded.
 
-Two files are known:
-
-* `classify_image_graph_def.pb`, the original graph, or the `inception-2015-12-05.tgz` it comes in:
-  run as Heusel et al. (2017) do, images as numbers from 0 to 255 fed to `ExpandDims:0`, features
-  from `pool_3:0`. The graph itself enlarges them to 299x299 (bilinear as in TensorFlow 1, without
-  half pixels).
-* `pt_inception-2015-12-05-6726825d.pth`, the same weights as pytorch-fid reads them: enlarged with
-  half pixels (`align_corners=False`), 2 x - 1. See `inception_network`.
-
-The two ways of enlarging give slightly different features: never mix them.
+The file is `classify_image_graph_def.pb`, the original graph, or the `inception-2015-12-05.tgz` it
+comes in. It is run as Heusel et al. (2017) do: images as numbers from 0 to 255 are fed to
+`ExpandDims:0`, and features come out of `pool_3:0`. The graph itself enlarges the images to 299x299
+(bilinear as in TensorFlow 1, without half pixels), so its features differ slightly from those of
+programs that enlarge otherwise, such as pytorch-fid.
 """
 
 from __future__ import annotations
@@ -37,31 +32,25 @@ def extractor(path: str | Path) -> Extractor:
     Images [0, 1] are rounded to 8 bits first, since the reference implementations read image files.
 
     Args:
-      path: ends in .pb, .tgz or .pth.
+      path: ends in .pb or .tgz.
 
     Raises:
       FileNotFoundError: no such file.
       ValueError: another ending, or not that network.
-      ImportError: PyTorch is not installed, which reads .pth.
     """
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"inception_weights: {path} does not exist.")
-    if path.suffix in (".pb", ".tgz"):
-        name, network = "inception_2015", _graph_network(path)
-    elif path.suffix == ".pth":
-        from tf_structvae.evaluation import inception_network
-
-        weights = inception_network.read(path)
-        name = "inception_2015_pytorch"
-        network = tf.function(
-            lambda images: inception_network.features(weights, _eight_bits(images) / 255.0),
-            reduce_retracing=True,
-        )
-    else:
-        raise ValueError(f"inception_weights must end in .pb, .tgz or .pth, got {path}.")
-    version = _sha256(path)
-    return Extractor(name, network, version, min_side=1, at_once=_AT_ONCE, is_inception=True)
+    if path.suffix not in (".pb", ".tgz"):
+        raise ValueError(f"inception_weights must end in .pb or .tgz, got {path}.")
+    return Extractor(
+        "inception_2015",
+        _graph_network(path),
+        _sha256(path),
+        min_side=1,
+        at_once=_AT_ONCE,
+        is_inception=True,
+    )
 
 
 def _sha256(path: Path) -> str:

@@ -7,17 +7,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tf_structvae import provenance
 from tf_structvae.export.signatures import Signature
-from tf_structvae.vae import StructuredVAE
+from tf_structvae.models.vae import StructuredVAE
+from tf_structvae.utilities import markdown, provenance
 
 if TYPE_CHECKING:
-    from tf_structvae.training import Experiment
+    from tf_structvae.training.experiment import Experiment
 
 FILE = "model_card.json"
 FORMAT = 1
 _ABOUT = ("training", "metrics", "data")
 _CLASSES = "classes"  # the names of a conditional model's
+_LICENSE = "license"  # of the model, as hubs name it
 # where files are on the machine that trained
 _PLACES = (("data", "dir"), ("data", "manual_dir"), ("export_dir",))
 
@@ -30,21 +31,28 @@ def check_about(about: Mapping[str, Any] | None, classes: int = 0) -> dict[str, 
       classes: K of a conditional model, whose classes are "0" to "K - 1" where nothing names them.
 
     Raises:
-      ValueError: another field, one that is no JSON, or other than K names.
+      ValueError: another field, one that is no JSON, other than K names, or a licence that is no
+        text.
     """
     given = dict(about or {})
-    known = (*_ABOUT, _CLASSES) if classes else _ABOUT
+    known = (*_ABOUT, _LICENSE, *((_CLASSES,) if classes else ()))
     unknown = sorted(set(given) - set(known))
     if unknown:
         raise ValueError(f"about must have keys of {known}, got {unknown}.")
     names = list(given.pop(_CLASSES, None) or map(str, range(classes)))
     if len(names) != classes or not all(isinstance(n, str) for n in names):
         raise ValueError(f"about['classes'] must be {classes} names, got {names}.")
+    own = {k: given.pop(k) for k in (_LICENSE,) if given.get(k) is not None}
+    if not all(isinstance(v, str) and v for v in own.values()):
+        raise ValueError(
+            f"about['license'] must be a name like 'apache-2.0', got {own[_LICENSE]!r}."
+        )
     try:
         json.dumps(given, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ValueError(f"about must be JSON: {error}.") from error
-    return {**({_CLASSES: names} if classes else {}), **{k: given.get(k) for k in _ABOUT}}
+    named = {**({_CLASSES: names} if classes else {}), **own}
+    return {**named, **{k: given.get(k) for k in _ABOUT}}
 
 
 def card(
@@ -94,12 +102,11 @@ def write(content: Mapping[str, Any], path: Path) -> None:
 
 def table(content: Mapping[str, Any]) -> str:
     """The signatures of a card as a Markdown table."""
-    lines = ["| signature | inputs | outputs |", "|---|---|---|"]
-    for name, signature in content["signatures"].items():
-        lines.append(
-            f"| `{name}` | {_tensors(signature['inputs'])} | {_tensors(signature['outputs'])} |"
-        )
-    return "\n".join(lines)
+    rows = [
+        (f"`{name}`", _tensors(signature["inputs"]), _tensors(signature["outputs"]))
+        for name, signature in content["signatures"].items()
+    ]
+    return markdown.table(("signature", "inputs", "outputs"), rows)
 
 
 def _tensors(tensors: Mapping[str, dict]) -> str:
@@ -158,7 +165,7 @@ def _metrics(workdir: Path) -> dict | None:
 
 
 def _data(info) -> dict[str, str]:
-    terms = " ".join(info.licence.split()) or "not told"
+    terms = " ".join(info.licence.split()) or "not stated"
     return {
         "name": info.name,
         "description": info.description,

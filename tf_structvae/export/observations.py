@@ -1,4 +1,4 @@
-"""Signatures that tell how pixels hang together, condition on some and score all of them."""
+"""Signatures for the covariance of pixels, conditioning on some of them, and the log-density."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import math
 
 import tensorflow as tf
 
-from tf_structvae import linalg
-from tf_structvae.distributions import LowRankMultivariateNormal
+from tf_structvae.distributions import LowRankMultivariateNormal, linalg
 from tf_structvae.export import noise, proposal
-from tf_structvae.export.view import View
+from tf_structvae.export.exported_model import View
 
 
 def covariance_row(view: View, latents, pixel):

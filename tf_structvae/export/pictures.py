@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tf_structvae.export import noise
-from tf_structvae.export.view import View
+from tf_structvae.export.exported_model import View
 
 
 def sample(view: View, seeds):

@@ -7,7 +7,7 @@ import math
 
 import tensorflow as tf
 
-from tf_structvae.export.view import View
+from tf_structvae.export.exported_model import View
 
 # Of Adam on latents in units of the encoder's standard deviations; it falls to zero as a cosine.
 _RATE, _MOMENTUM, _DECAY = 0.3, 0.9, 0.99

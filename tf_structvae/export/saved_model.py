@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tf_structvae.export import canonical
 from tf_structvae.export.signatures import DEFAULT, Signature
-from tf_structvae.vae import StructuredVAE
+from tf_structvae.models.vae import StructuredVAE
 
 
 def write(model: StructuredVAE, found: Mapping[str, Signature], path: Path) -> dict[str, dict]:

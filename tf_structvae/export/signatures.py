@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tf_structvae.checks import integer
 from tf_structvae.export import checks, observations, pictures
-from tf_structvae.export.view import View
-from tf_structvae.vae import StructuredVAE
+from tf_structvae.export.exported_model import View
+from tf_structvae.models.vae import StructuredVAE
+from tf_structvae.utilities.checks import integer
 
 DEFAULT = "sample"  # also `serving_default`
 

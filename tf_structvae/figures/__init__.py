@@ -1,21 +1,19 @@
 """Arrays and distributions in, figures out. Nothing here shows or saves a figure.
 
-`figures.paper`, which is not imported with the rest, draws the paper's figures of trained runs.
+`studies.paper` draws the paper's figures of trained runs.
 """
 
+from tf_structvae.distributions.pictures import covariance_to_pixel, sample_picture, to_images
 from tf_structvae.figures.alignment import aligned
 from tf_structvae.figures.edit_sequences import edits_figure
 from tf_structvae.figures.interpolation import interpolation_figure, interpolations
 from tf_structvae.figures.pictures import (
     Row,
     colorize,
-    covariance_to_pixel,
     grid,
     observation_rows,
     reconstruction_sheet,
-    sample_picture,
     scale_limit,
-    to_images,
 )
 from tf_structvae.figures.scaling import (
     ScaledComponents,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from tf_structvae.editing import Edit, parse_edits
+from tf_structvae.distributions.editing import Edit, parse_edits
 
 
 class _Place(NamedTuple):

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
-from tf_structvae.editing import Edit, Step
+from tf_structvae.distributions.editing import Edit, Step
 from tf_structvae.figures.page import MARK, WIDTH, Page, gap, tile, tiled_height
 from tf_structvae.figures.pictures import Row, colorize
 

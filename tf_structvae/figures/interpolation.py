@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from tf_structvae.editing import slerp_grid
+from tf_structvae.distributions.editing import slerp_grid
 from tf_structvae.figures.page import MARK, WIDTH, Page, gap, tile, tiled_height
 from tf_structvae.figures.pictures import Row, colorize, to_images
 

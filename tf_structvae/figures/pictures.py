@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import matplotlib
 import numpy as np
 import tensorflow as tf
 
-from tf_structvae.distributions import LowRankMultivariateNormal
+from tf_structvae.distributions.pictures import covariance_to_pixel, sample_picture, to_images
 
 
 class Row(NamedTuple):
@@ -19,70 +17,6 @@ class Row(NamedTuple):
     label: str
     images: np.ndarray
     kind: str = "image"  # image | difference | variance | covariance
-
-
-def to_images(flat, image_shape: tuple[int, int, int]) -> np.ndarray:
-    """[..., H * W * C] -> [..., H, W, C].
-
-    Args:
-      flat: [..., H * W * C].
-      image_shape: (H, W, C).
-
-    Raises:
-      ValueError: other numbers of entries.
-    """
-    flat = np.asarray(flat)
-    if not flat.ndim or flat.shape[-1] != math.prod(image_shape):
-        raise ValueError(
-            f"image_shape must have as many entries as flat, {flat.shape} [..., N], got "
-            f"{tuple(image_shape)}."
-        )
-    return flat.reshape(*flat.shape[:-1], *image_shape)
-
-
-def sample_picture(p, seed: int | Sequence[int], pixel_noise: bool | None = None) -> np.ndarray:
-    """A sample of p as a picture, [B, N].
-
-    By default a low-rank normal is drawn as eq. 3 with omega_d = 0, so that its structure is seen
-    and not the noise of its pixels; an independent normal has nothing else to show.
-
-    Args:
-      p: batch [B], event [N].
-      seed: of all noise.
-      pixel_noise: whether omega_d is drawn too; see above.
-    """
-    if not isinstance(p, LowRankMultivariateNormal):
-        return p.sample(seed=tf.constant(np.resize(seed, 2), tf.int32)).numpy()
-    # a stream of its own, lest the noise repeat latents drawn from the same seed
-    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1,)))
-    batch: list = p.batch_shape.as_list()
-    noise = rng.standard_normal([*batch, p.rank]).astype(np.float32)
-    diagonal = rng.standard_normal([*batch, p.event_shape[0]]).astype(np.float32)
-    return p.sample_from_noise(noise, diagonal if pixel_noise else None).numpy()
-
-
-def covariance_to_pixel(p, image_shape: tuple[int, int, int], pixel: tuple[int, int]) -> np.ndarray:
-    """Covariance of each pixel to one, averaged over both pixels' channels, [B, H, W, 1].
-
-    Args:
-      p: batch [B], event [H * W * C].
-      image_shape: (H, W, C).
-      pixel: (row, column).
-
-    Raises:
-      ValueError: the pixel is outside the image.
-    """
-    h, w, c = image_shape
-    if not (0 <= pixel[0] < h and 0 <= pixel[1] < w):
-        raise ValueError(f"pixel must be inside the image of {h}x{w}, got {tuple(pixel)}.")
-    first = (pixel[0] * w + pixel[1]) * c
-    if isinstance(p, LowRankMultivariateNormal):
-        rows = np.mean([p.covariance_row(first + k) for k in range(c)], axis=0)
-    else:
-        variance = p.variance().numpy()
-        rows = np.zeros_like(variance)
-        rows[:, first : first + c] = variance[:, first : first + c] / c
-    return to_images(rows, (h, w, c)).mean(-1, keepdims=True)
 
 
 def observation_rows(
@@ -174,8 +108,8 @@ def grid(images: np.ndarray, columns: int, pad: int = 1) -> np.ndarray:
     return sheet.swapaxes(1, 2).reshape(rows * (h + pad), columns * (w + pad), c)
 
 
-def reconstruction_sheet(model, images: tf.Tensor, seed: int, labels=()) -> np.ndarray:
-    """Data, reconstruction mean and sample, prior sample: a uint8 picture [rows, columns, 3].
+def reconstruction_rows(model, images: tf.Tensor, seed: int, labels=()) -> list[Row]:
+    """Data, reconstruction mean and sample, prior sample, as labelled rows.
 
     Args:
       model: anything with `__call__` and `decode` that return p(x | z), and a `latent_dim`.
@@ -187,6 +121,23 @@ def reconstruction_sheet(model, images: tf.Tensor, seed: int, labels=()) -> np.n
     p = model(images, *labels, training=False)
     z = np.random.default_rng(seed).standard_normal([len(images), model.latent_dim])
     prior = model.decode(tf.constant(z, tf.float32), *labels)
-    rows = [images, p.mean(), sample_picture(p, seed), sample_picture(prior, seed)]
-    pictures = [colorize(Row("", to_images(np.reshape(r, [len(images), -1]), shape))) for r in rows]
+    rows = {
+        "data": images,
+        "reconstruction mean": p.mean(),
+        "reconstruction sample": sample_picture(p, seed),
+        "prior sample": sample_picture(prior, seed),
+    }
+    return [Row(k, to_images(np.reshape(r, [len(images), -1]), shape)) for k, r in rows.items()]
+
+
+def reconstruction_sheet(model, images: tf.Tensor, seed: int, labels=()) -> np.ndarray:
+    """The rows of `reconstruction_rows` as one uint8 picture [rows, columns, 3].
+
+    Args:
+      model: see `reconstruction_rows`, as the others.
+      images: [K, H, W, C].
+      seed: of all noise.
+      labels: (labels [K],) of a conditional model.
+    """
+    pictures = [colorize(row) for row in reconstruction_rows(model, images, seed, labels)]
     return np.rint(255 * grid(np.concatenate(pictures), len(images))).astype(np.uint8)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from tf_structvae import linalg
-from tf_structvae.checks import is_finite
+from tf_structvae.distributions import linalg
 from tf_structvae.layers.emitted import EmittedFeatureLowRankNormal, EmittedLowRankNormal
 from tf_structvae.layers.normal import NormalHead, check_positive_int
+from tf_structvae.utilities.checks import is_finite
 
 FACTOR_SCALES = ("kernel", "log_scale", "closed_form", "closed_form_triangular")
 """Where the scale of P comes from; see `LowRankNormalHead`."""
@@ -39,15 +39,20 @@ class LowRankNormalHead(NormalHead):
     they see of the targets. A loss of your own has to do so itself, or a closed-form scale stays
     where it starts.
 
+    The defaults suit targets of any scale: the noise variance of each channel starts at the
+    variance of the first targets, and the initial factor is small beside it. The paper's are
+    `noise="fixed", epsilon=1e-5, factor_scale="kernel", factor_initial=1e-5, mean_initial=0.5`.
+
     Args:
-      channels: C of the image.
+      channels: C: of images their colours, of flat features the number of outputs.
       rank: R.
-      epsilon: D = epsilon I, or where D starts if it is learned.
-      noise: "fixed" (paper), "learned" (one scalar) or "per_pixel" (linear in the features).
+      epsilon: the noise variance, or where it starts if it is learned.
+      noise: "per_channel", "learned", "per_pixel" or "fixed"; see `NormalHead`.
       factor_scale: see above.
-      factor_initial: standard deviation of the initial W (paper: 1e-5).
+      factor_initial: standard deviation of the initial W.
       use_bias: whether the factor has a bias.
-      mean_initial: initial bias of the mean (paper: 0.5).
+      mean_initial: initial bias of the mean.
+      standardize: whether these are in units that the first targets set; see `NormalHead`.
 
     Raises:
       ValueError: an argument outside its range, or features without a static size.
@@ -67,21 +72,27 @@ class LowRankNormalHead(NormalHead):
       ([7], [48], 5)
     """
 
+    _FORMER_DEFAULTS = {
+        **NormalHead._FORMER_DEFAULTS,
+        "factor_initial": 1e-5,
+        "factor_scale": "kernel",
+    }
     _FACTOR_SCALES: tuple[str, ...] = FACTOR_SCALES
 
     def __init__(
         self,
         channels: int,
         rank: int = 25,
-        epsilon: float = 1e-5,
-        noise: str = "fixed",
-        factor_scale: str = "kernel",
-        factor_initial: float = 1e-5,
-        mean_initial: float = 0.5,
+        epsilon: float = 1.0,
+        noise: str = "per_channel",
+        factor_scale: str = "log_scale",
+        factor_initial: float = 0.01,
+        mean_initial: float = 0.0,
         use_bias: bool = True,
+        standardize: bool | None = None,
         **kwargs,
     ):
-        super().__init__(channels, epsilon, noise, mean_initial, **kwargs)
+        super().__init__(channels, epsilon, noise, mean_initial, standardize, **kwargs)
         check_positive_int("rank", rank)
         allowed = self._FACTOR_SCALES
         if factor_scale not in allowed:
@@ -120,28 +131,37 @@ class LowRankNormalHead(NormalHead):
             )
 
     def call(self, features, training=False):
-        p = self._emit(features)
+        p = self._emit(features, training)
         if training and self.closed_form:
             p.match_noise = self.match_noise
         return p
 
-    def _emit(self, features):
+    def _emit(self, features, training):
         pixels = self._pixels(features)
         kernel = tf.convert_to_tensor(self.factor_kernel)
         if self.factor_scale == "log_scale":
             kernel *= tf.exp(_LOG_SCALE_SPEED * self.log_scale)
         elif self.closed_form:
             kernel = tf.einsum("fcr,rk->fck", kernel, self.mixing)
-        features = pixels
+        with_one = pixels
         if self.use_bias:
-            features = tf.concat([pixels, tf.ones_like(pixels[..., :1])], axis=-1)
-        loc, cov_diag = self._loc(pixels), self._variance(pixels)
-        if pixels.shape[1] == 1:
-            # One pixel: the product P, [B, channels, R], is smaller than what its parts cost.
-            factor = linalg.matmul(features[:, 0], tf.reshape(kernel, [features.shape[-1], -1]))
-            factor = tf.reshape(factor, [-1, self.channels, self.rank])
-            return EmittedLowRankNormal(loc, factor, cov_diag)
-        return EmittedFeatureLowRankNormal(loc, features, kernel, cov_diag)
+            with_one = tf.concat([pixels, tf.ones_like(pixels[..., :1])], axis=-1)
+        mean, variance = self._mean(pixels), self._variance(pixels)
+
+        def emit(units):
+            loc, cov_diag = self._moments(mean, variance, units)
+            rows = kernel if units is None else kernel * units.scale[:, tf.newaxis]
+            return self._distribution(loc, with_one, rows, cov_diag)
+
+        return self._emitted(emit, training)
+
+    def _distribution(self, loc, features, kernel, cov_diag):
+        if features.shape[1] != 1:
+            return EmittedFeatureLowRankNormal(loc, features, kernel, cov_diag)
+        # One pixel: the product P, [B, channels, R], is smaller than what its parts cost.
+        factor = linalg.matmul(features[:, 0], tf.reshape(kernel, [features.shape[-1], -1]))
+        factor = tf.reshape(factor, [-1, self.channels, self.rank])
+        return EmittedLowRankNormal(loc, factor, cov_diag)
 
     def match_noise(self, first_moment: tf.Tensor, second_moment: tf.Tensor, rate: float) -> None:
         """Moves the noise posterior's moments over the data to those of its prior, N(0, I).
@@ -153,7 +173,7 @@ class LowRankNormalHead(NormalHead):
         ```
 
         The likelihood is too flat along P for the gradient to hold the mean there: without the
-        first of the two, samples are displaced (greenish faces) although their scale is right.
+        first of the two, the mean is biased along P (greenish faces) although the scale is right.
 
         Args:
           first_moment: m, the mean of E[omega_p | x] over the global batch, [R].

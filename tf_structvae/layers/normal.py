@@ -3,42 +3,72 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import keras
 import tensorflow as tf
 
-from tf_structvae import linalg
-from tf_structvae.checks import finite, is_finite
+from tf_structvae.distributions import linalg
 from tf_structvae.layers.emitted import EmittedNormalDiag
+from tf_structvae.layers.units import Affine, Units
+from tf_structvae.utilities.checks import finite, is_finite
 
-NOISES = ("fixed", "learned", "per_pixel")
-"""D: epsilon I, one learned scalar, or linear in the features."""
+NOISES = ("fixed", "learned", "per_channel", "per_pixel")
+"""What D is; see `NormalHead`."""
 # exp of it is the smallest noise variance that a learned noise can reach.
 _LOG_VARIANCE_FLOOR = math.log(1e-6)
+# Adam's step does not know how far a variance has to go: so many times faster than other weights.
+_LOG_VARIANCE_SPEED = 10.0
 
 
 class NormalHead(keras.layers.Layer):
     """Common part of the heads: a linear mean and the diagonal noise.
 
     Maps features [B, *S, F] to a distribution over the flat event [N], N = prod(S) * channels, in
-    row-major pixel, channel order.
+    row-major pixel, channel order. S are the positions of a sequence, an image or a volume; of flat
+    features [B, F] there is one, and each output is a channel.
+
+    The diagonal D of the covariance is
+
+      noise="per_channel": one learned variance for each channel, the same at all positions and for
+        all features: of flat features one for each output, of images one for each colour;
+      noise="learned": one learned variance for all entries;
+      noise="per_pixel": a variance for each entry of each example, its logarithm linear in the
+        features;
+      noise="fixed": epsilon for all entries, as in the paper.
+
+    With `standardize` the weights describe targets of mean 0 and variance 1 in each channel, and
+    what is emitted is moved and scaled to the units of the data. `adapt` takes the units from data;
+    else `NegativeLogLikelihood` and `StructuredVAE` take them from the first batch of the first
+    training. They are saved with the weights. Before, they are those of the arguments.
 
     Args:
-      channels: C of the image.
+      channels: C.
       epsilon: the noise variance, or where it starts if it is learned.
       noise: one of `NOISES`.
       mean_initial: initial bias of the mean.
+      standardize: whether epsilon, mean_initial and the weights are of standardised targets; None:
+        where the noise is "per_channel".
 
     Raises:
       ValueError: an argument outside its range, or features without a static size.
     """
 
+    # Of releases whose configs lack a key.
+    _FORMER_DEFAULTS: dict[str, Any] = {
+        "epsilon": 1e-5,
+        "noise": "fixed",
+        "mean_initial": 0.5,
+        "standardize": False,
+    }
+
     def __init__(
         self,
         channels: int,
-        epsilon: float = 1e-5,
-        noise: str = "fixed",
-        mean_initial: float = 0.5,
+        epsilon: float = 1.0,
+        noise: str = "per_channel",
+        mean_initial: float = 0.0,
+        standardize: bool | None = None,
         **kwargs,
     ):
         kwargs.setdefault("dtype", "float32")  # also under a mixed-precision policy
@@ -54,10 +84,14 @@ class NormalHead(keras.layers.Layer):
         finite("mean_initial", mean_initial)
         if noise not in NOISES:
             raise ValueError(f"noise must be one of {NOISES}, got {noise!r}.")
+        if standardize not in (None, True, False):
+            raise ValueError(f"standardize must be True, False or None, got {standardize!r}.")
         self.channels = channels
         self.epsilon = float(epsilon)
         self.noise = noise
         self.mean_initial = float(mean_initial)
+        self.standardize = noise == "per_channel" if standardize is None else bool(standardize)
+        self.units = Units(channels, name="units", dtype=self.dtype) if self.standardize else None
 
     def build(self, input_shape):
         features = input_shape[-1] if input_shape else None
@@ -84,6 +118,10 @@ class NormalHead(keras.layers.Layer):
             self.log_variance = self.add_weight(
                 name="log_variance", shape=(1,), initializer=log_epsilon
             )
+        elif self.noise == "per_channel":
+            self.noise_log_scale = self.add_weight(
+                name="noise_log_scale", shape=(self.channels,), initializer="zeros"
+            )
         elif self.noise == "per_pixel":
             self.noise_kernel = self.add_weight(
                 name="noise_kernel", shape=(features, self.channels), initializer="zeros"
@@ -91,7 +129,30 @@ class NormalHead(keras.layers.Layer):
             self.noise_bias = self.add_weight(
                 name="noise_bias", shape=(self.channels,), initializer=log_epsilon
             )
+        if self.units is not None and not self.units.built:
+            self.units.build()
         super().build(input_shape)
+
+    def adapt(self, targets: Any) -> None:
+        """Takes the units of the targets from data, as `keras.layers.Normalization.adapt` does.
+
+        Before `fit`, whose first batch then does not set them.
+
+        Args:
+          targets: an array [B, ...], flat or as an image, with the channel last, or an iterable of
+            such batches, as a `tf.data.Dataset` of targets alone.
+
+        Raises:
+          ValueError: a head that does not standardise, or no finite targets of its channels.
+        """
+        if self.units is None:
+            raise ValueError(
+                f"adapt needs a head with standardize=True; this one, with noise={self.noise!r}, "
+                "is in the units of the data already."
+            )
+        if not self.units.built:
+            self.units.build()
+        self.units.adapt(targets)
 
     def _pixels(self, features):
         """[B, *S, F] -> [B, S, F]."""
@@ -103,18 +164,45 @@ class NormalHead(keras.layers.Layer):
         n = maps.shape[1] * maps.shape[2] if maps.shape[1] is not None else -1
         return tf.reshape(maps, [tf.shape(maps)[0], n])
 
-    def _loc(self, pixels):
-        return self._flat(linalg.matmul(pixels, self.mean_kernel) + self.mean_bias)
+    def _mean(self, pixels):
+        """[B, S, C]."""
+        return linalg.matmul(pixels, self.mean_kernel) + self.mean_bias
 
     def _variance(self, pixels):
-        """[1] or [B, N]."""
+        """[1], [C] or [B, S, C]."""
         if self.noise == "fixed":
             return tf.constant([self.epsilon], self.compute_dtype)
         if self.noise == "learned":
             log_variance = tf.convert_to_tensor(self.log_variance)
+        elif self.noise == "per_channel":
+            log_scale = tf.convert_to_tensor(self.noise_log_scale)
+            log_variance = math.log(self.epsilon) + _LOG_VARIANCE_SPEED * log_scale
         else:
-            log_variance = self._flat(linalg.matmul(pixels, self.noise_kernel) + self.noise_bias)
+            log_variance = linalg.matmul(pixels, self.noise_kernel) + self.noise_bias
         return tf.exp(tf.maximum(log_variance, _LOG_VARIANCE_FLOOR))
+
+    def _moments(self, mean, variance, units: Affine | None):
+        """Mean and variance in the units of the targets, [B, N], and [1], [N] or [B, N]."""
+        if units is not None:
+            mean = units.offset + units.scale * mean
+            variance = variance * tf.square(units.scale)
+        if variance.shape.rank == 3:
+            variance = self._flat(variance)
+        elif variance.shape[0] != 1:  # of a channel; 1 is of all entries
+            pixels = mean.shape[1]
+            variance = tf.tile(variance, [tf.shape(mean)[1] if pixels is None else pixels])
+        return self._flat(mean), variance
+
+    def _emitted(self, emit, training):
+        """`emit(units)`, whose units a loss may set by the first targets of a training."""
+        if self.units is None:
+            return emit(None)
+        p = emit(self.units.read())
+        if training:
+            p.adapt_once = lambda targets, global_sum: p.become(
+                emit(self.units.adapt_once(targets, global_sum))
+            )
+        return p
 
     def compute_output_shape(self, input_shape):
         inner = input_shape[1:-1]
@@ -132,7 +220,12 @@ class NormalHead(keras.layers.Layer):
             "epsilon": self.epsilon,
             "noise": self.noise,
             "mean_initial": self.mean_initial,
+            "standardize": self.standardize,
         }
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(**{**cls._FORMER_DEFAULTS, **config})
 
 
 @keras.saving.register_keras_serializable(package="tf_structvae")
@@ -140,24 +233,30 @@ class IndependentNormalHead(NormalHead):
     """Features -> `tfd.MultivariateNormalDiag`: the pixel-wise independent normal, standard VAE.
 
     Args:
-      channels: C of the image.
+      channels: C: of images their colours, of flat features the number of outputs.
       epsilon: the noise variance, or where it starts if it is learned.
-      noise: "fixed", "learned" (one scalar) or "per_pixel" (linear in the features).
+      noise: "per_channel", "learned", "per_pixel" or "fixed"; see `NormalHead`.
       mean_initial: initial bias of the mean.
+      standardize: whether these are in units that the first targets set; see `NormalHead`.
 
     Examples:
       >>> import keras, tf_structvae as sv
-      >>> head = sv.layers.IndependentNormalHead(channels=1, epsilon=0.25)
+      >>> head = sv.layers.IndependentNormalHead(channels=1, noise="fixed", epsilon=0.25)
       >>> p = head(keras.ops.ones([2, 4, 4, 8]))
       >>> p.event_shape.as_list(), float(p.stddev()[0, 0])
       ([16], 0.5)
     """
 
-    def call(self, features):
+    def call(self, features, training=False):
         pixels = self._pixels(features)
-        loc = self._loc(pixels)
-        scale = tf.broadcast_to(tf.sqrt(self._variance(pixels)), tf.shape(loc))
-        return EmittedNormalDiag(loc, scale_diag=scale)
+        mean, variance = self._mean(pixels), self._variance(pixels)
+
+        def emit(units):
+            loc, cov_diag = self._moments(mean, variance, units)
+            scale = tf.broadcast_to(tf.sqrt(cov_diag), tf.shape(loc))
+            return EmittedNormalDiag(loc, scale_diag=scale)
+
+        return self._emitted(emit, training)
 
 
 def check_positive_int(name, value):

@@ -45,7 +45,6 @@ class StockLowRankNormalHead(LowRankNormalHead):
 
     _FACTOR_SCALES = ("kernel", "log_scale")
 
-    def call(self, features, training=False):
-        p = self._emit(features)
-        diag = tf.broadcast_to(p.cov_diag, tf.shape(p.loc))
-        return StockLowRankNormal(p.loc, diag, p.cov_factor)
+    def _distribution(self, loc, features, kernel, cov_diag):
+        p = super()._distribution(loc, features, kernel, cov_diag)
+        return StockLowRankNormal(loc, tf.broadcast_to(cov_diag, tf.shape(loc)), p.cov_factor)

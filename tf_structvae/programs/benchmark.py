@@ -8,8 +8,8 @@ from pathlib import Path
 
 from absl import flags
 
-from tf_structvae.files import save_figure, write_whole
 from tf_structvae.programs import command
+from tf_structvae.utilities.files import save_figure, write_whole
 
 _SUITE = flags.DEFINE_enum(
     "suite",

@@ -8,8 +8,9 @@ import sys
 from collections.abc import Callable
 from types import ModuleType
 
-from tf_structvae import config_file, files
-from tf_structvae.interrupt import Interrupt, end
+from tf_structvae.training import config_file
+from tf_structvae.utilities import files
+from tf_structvae.utilities.interrupt import Interrupt, end
 
 USER_ERRORS = (ValueError, OSError, ImportError, FloatingPointError)
 # What ml_collections makes of a wrong flag; absl has errors of its own.

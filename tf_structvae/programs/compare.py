@@ -16,8 +16,8 @@ _OUTPUT = flags.DEFINE_string("output", "runs/comparison", "Where picture and ta
 
 
 def main() -> None:
-    from tf_structvae import report
-    from tf_structvae.training import Experiment
+    from tf_structvae.studies import report
+    from tf_structvae.training.experiment import Experiment
 
     if not _WORKDIR.value:
         raise ValueError("--workdir is missing; give it once for each run.")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import webbrowser
-from pathlib import Path
 
 from absl import flags
 
@@ -13,6 +12,7 @@ from tf_structvae.programs import command
 from tf_structvae.serving import directory as directory_lib
 from tf_structvae.serving import sockets
 from tf_structvae.serving.limits import Limits
+from tf_structvae.utilities import shipped
 
 _MODEL = flags.DEFINE_string(
     "model",
@@ -29,23 +29,21 @@ _PORT = flags.DEFINE_integer("port", 8502, "0 is any free one.", lower_bound=0, 
 _OPEN = flags.DEFINE_bool("open", True, "Open the page in a browser.")
 _TIMEOUT = flags.DEFINE_float("timeout", 60, "Seconds a request may take.")
 
-MODELS = Path("saved_models")
-
 
 def main() -> None:
     if _MODEL.value and _SERVER.value:
         raise ValueError("--model and --server exclude each other.")
     command.positive(timeout=_TIMEOUT.value)
     limits, host = Limits(seconds=_TIMEOUT.value), _HOST.value
-    models = MODELS if MODELS.is_dir() else Path(__file__).parents[2] / MODELS
+    models = shipped.nearest_models()
     directory = None if _SERVER.value else directory_lib.choose(_MODEL.value, models)
     if directory:
         directory_lib.check(directory)
     bound = sockets.bind(host, _PORT.value)
     try:
-        from tf_structvae.editor import server as editor
-        from tf_structvae.editor.remote import Remote
         from tf_structvae.serving import hosts, server
+        from tf_structvae.serving.editor import server as editor
+        from tf_structvae.serving.editor.remote import Remote
     except ImportError as error:
         raise ImportError(
             f"the editor needs the extra [editor] of this package: {error}"

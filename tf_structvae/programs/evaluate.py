@@ -21,8 +21,7 @@ _FEATURES = flags.DEFINE_list(
 _INCEPTION = flags.DEFINE_string(
     "inception_weights",
     None,
-    "For true FID and KID: classify_image_graph_def.pb, inception-2015-12-05.tgz or "
-    "pt_inception-2015-12-05-6726825d.pth.",
+    "For true FID and KID: classify_image_graph_def.pb or inception-2015-12-05.tgz.",
 )
 _IMPORTANCE_SAMPLES = flags.DEFINE_integer(
     "importance_samples", 50, "Of z for each image, for the bound of log p(x); 0 leaves it out."
@@ -47,8 +46,9 @@ _FORCE = flags.DEFINE_boolean("force", False, "Compute again what is there.")
 
 
 def main() -> None:
-    from tf_structvae.evaluation import evaluate, features, inception, labels
-    from tf_structvae.evaluation.collection import Settings
+    from tf_structvae.evaluation import features, inception
+    from tf_structvae.studies import evaluate, run_labels
+    from tf_structvae.studies.collection import Settings
 
     settings = Settings(
         images=_IMAGES.value,
@@ -59,7 +59,7 @@ def main() -> None:
         seed=_SEED.value,
         latents=_LATENTS.value,
     )
-    chosen = labels.check_runs(_WORKDIR.value, _CHECKPOINT.value)
+    chosen = run_labels.check_runs(_WORKDIR.value, _CHECKPOINT.value)
     try:
         networks = [features.extractor(name) for name in dict.fromkeys(_FEATURES.value)]
         if _INCEPTION.value:

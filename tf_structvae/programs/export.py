@@ -37,13 +37,13 @@ _STEPS = flags.DEFINE_integer(
 
 
 def main() -> None:
-    from tf_structvae.export import card, export, warmup, writing
+    from tf_structvae.export import card, export, versions, warmup
 
     if _WARM_UP.value and not warmup.available():
         raise ImportError(warmup.MISSING)
-    if _DIRECTORY.value and _VERSION.value:  # what is wrong with them is told at once
-        writing.choose_version(Path(_DIRECTORY.value), _VERSION.value)
-    from tf_structvae.training import Experiment
+    if _DIRECTORY.value and _VERSION.value:  # what is wrong with them is reported at once
+        versions.choose_version(Path(_DIRECTORY.value), _VERSION.value)
+    from tf_structvae.training.experiment import Experiment
 
     experiment = Experiment.load(_WORKDIR.value, _CHECKPOINT.value)
     directory = Path(_DIRECTORY.value or f"saved_models/{experiment.config.name}")

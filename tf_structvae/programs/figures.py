@@ -92,7 +92,7 @@ def _by_figure(script: object, known: Sequence[int]) -> dict[int, object]:
 
 
 def _list() -> None:
-    from tf_structvae.figures import paper
+    from tf_structvae.studies import paper
 
     for n, entry in paper.FIGURES.items():
         print(f"{n:>3}  {entry.shows}")
@@ -104,12 +104,13 @@ def main() -> None:
     if not _WORKDIR.value:
         raise ValueError("--workdir is missing; give it once for each run.")
     numbers, script = _numbers(), _script()
-    from tf_structvae import editing, report
-    from tf_structvae.figures import default_edits, paper
+    from tf_structvae.distributions import editing
+    from tf_structvae.figures import default_edits
+    from tf_structvae.studies import paper, report
 
     paper.check_numbers(numbers or [])
     scripts = _by_figure(script, default_edits.FIGURES)
-    from tf_structvae.training import Experiment
+    from tf_structvae.training.experiment import Experiment
 
     experiments = [Experiment.load(w, _CHECKPOINT.value) for w in _WORKDIR.value]
     chosen = paper.possible(experiments) if numbers is None else numbers
@@ -134,7 +135,7 @@ def main() -> None:
 def _write(numbers: Sequence[int], experiments, options) -> None:
     from tqdm.auto import tqdm
 
-    from tf_structvae.figures import paper
+    from tf_structvae.studies import paper
 
     written = []
     for n in tqdm(numbers, unit="figure", desc="figures"):
@@ -147,7 +148,7 @@ def _write(numbers: Sequence[int], experiments, options) -> None:
 
 
 def _tell_what_is_missing(chosen: Sequence[int], experiments) -> None:
-    from tf_structvae.figures import paper
+    from tf_structvae.studies import paper
 
     if not any(map(paper.has_factor, experiments)):
         print("left out  the figures that need the factor P: a standard VAE has none")

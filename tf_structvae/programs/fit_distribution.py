@@ -33,14 +33,15 @@ flags.mark_flag_as_required("config")
 
 
 def main() -> None:
-    from tf_structvae import config as config_lib
+    from tf_structvae.training import config as config_lib
 
     config = _CONFIG.value
     config_lib.validate(config)
-    from tf_structvae import datasets, density_comparison, density_report
+    from tf_structvae import datasets
     from tf_structvae.datasets import pipeline
+    from tf_structvae.studies.density import comparison, report
 
-    settings = density_comparison.Settings(
+    settings = comparison.Settings(
         noise=_NOISE.value,
         epsilon=_EPSILON.value,
         entropy_budget=_BUDGET.value,
@@ -52,14 +53,14 @@ def main() -> None:
     )
     spec, rank, e = datasets.Spec.of_config(config.data), config.model.rank, config.evaluation
     source = datasets.prepare(spec, "train").take(_IMAGES.value)
-    density_comparison.check(source, rank, settings)
+    comparison.check(source, rank, settings)
     test = datasets.prepare(spec, "test").take(e.images)
-    fits, found, title = density_comparison.compare(
+    fits, found, title = comparison.compare(
         source, pipeline.evaluation_batches(test, e.batch_size), rank, settings
     )
     found["data"] = {"name": config.data.name, "variant": config.data.variant, "fit": source.count}
-    paths = density_report.write(Path(_OUTPUT.value), fits, found, source.image_shape, title)
-    print(f"\n{density_report.table(found)}\n")
+    paths = report.write(Path(_OUTPUT.value), fits, found, source.image_shape, title)
+    print(f"\n{report.table(found)}\n")
     for label, path in zip(("numbers", "table", "picture", "model"), paths, strict=True):
         print(f"{label:<9} {path}")
 

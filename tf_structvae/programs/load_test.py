@@ -8,8 +8,8 @@ from pathlib import Path
 
 from absl import flags
 
-from tf_structvae.files import write_whole
 from tf_structvae.programs import command
+from tf_structvae.utilities.files import write_whole
 
 _MODEL = flags.DEFINE_string(
     "model", None, "A version, NAME/VERSION; default: an untrained network of the usual size."

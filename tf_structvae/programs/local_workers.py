@@ -14,8 +14,8 @@ from pathlib import Path
 
 from absl import flags
 
-from tf_structvae import local_cluster
 from tf_structvae.programs import command
+from tf_structvae.training import local_cluster
 
 _WORKERS = flags.DEFINE_integer("workers", 2, "How many.", lower_bound=1)
 _LOGS = flags.DEFINE_string(

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from absl import flags
 
-from tf_structvae import config_file
 from tf_structvae.programs import command
+from tf_structvae.training import config_file
 
 _CONFIG = flags.DEFINE_string("config", "configs/comparison.py", "A file such as this one.")
 _DATA = flags.DEFINE_list("data", None, "Of the file's data sets; default all.")
@@ -22,7 +22,7 @@ _EVALUATE = flags.DEFINE_multi_string(
 _FIGURES = flags.DEFINE_multi_string("figures", [], "FLAG=VALUE of bin/figures.")
 _FIT = flags.DEFINE_multi_string("fit", [], "FLAG=VALUE of bin/fit_distribution.")
 _TRAIN = flags.DEFINE_boolean("train", True, "--notrain evaluates and draws what is trained.")
-_LIST = flags.DEFINE_boolean("list", False, "Only tell which runs there are and which are done.")
+_LIST = flags.DEFINE_boolean("list", False, "Only list the runs and say which are done.")
 
 
 def _seeds() -> list[int] | None:
@@ -35,11 +35,11 @@ def _seeds() -> list[int] | None:
 
 def main() -> None:
     seeds = _seeds()
-    from tf_structvae import reproduction, study
+    from tf_structvae.studies import reproduction, variants
 
     file = config_file.find(_CONFIG.value)
-    module = study.load_file(file)
-    study.check_overrides(_SET.value)
+    module = variants.load_file(file)
+    variants.check_overrides(_SET.value)
     output = Path(_OUTPUT.value)
     data = _DATA.value or list(module.STUDIES)
     plan = reproduction.plan(file, module, data, seeds, output)
@@ -48,7 +48,7 @@ def main() -> None:
             print(f"{run.failure or ('done' if run.finished else 'to do'):<8} {run.workdir}")
         return
     if _TRAIN.value:
-        study.train_all(plan.all_runs, _SET.value, _JOBS.value)
+        variants.train_all(plan.all_runs, _SET.value, _JOBS.value)
     elif not any(plan.good(name) for name in data):
         raise ValueError(f"--notrain: no run in {output} is finished.")
     evaluate = module.EVALUATE if _EVALUATE.value is None else _EVALUATE.value

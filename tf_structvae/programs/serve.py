@@ -23,7 +23,7 @@ _BATCH = flags.DEFINE_integer("max_batch", 64, "Most rows of a request.")
 _CONCURRENCY = flags.DEFINE_integer(
     "concurrency", None, "Calls of a model at once; default: one a core."
 )
-_QUEUE = flags.DEFINE_integer("queue", 32, "Requests that may wait; the next are told 429.")
+_QUEUE = flags.DEFINE_integer("queue", 32, "Requests that may wait; further ones get status 429.")
 _TIMEOUT = flags.DEFINE_float("timeout", 60, "Seconds a request may take.")
 _POLL = flags.DEFINE_float("poll_seconds", 2, "How often to look for new versions.")
 flags.mark_flag_as_required("model")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from absl import flags
 
-from tf_structvae import config_file
-from tf_structvae.files import save_figure, write_whole
 from tf_structvae.programs import command
+from tf_structvae.training import config_file
+from tf_structvae.utilities.files import save_figure, write_whole
 
 _CONFIG = flags.DEFINE_string("config", "configs/study.py", "A file with VARIANTS and STUDIES.")
 _STUDY = flags.DEFINE_string("study", "recipes", "One of the file's STUDIES.")
@@ -38,7 +38,7 @@ COLUMNS = (
 
 
 def _variants(file: str) -> list[str]:
-    from tf_structvae import study
+    from tf_structvae.studies import variants as study
 
     module = study.load_file(file)
     if _VARIANTS.value:
@@ -60,8 +60,8 @@ def main() -> None:
         raise ValueError(f"--seeds must be whole numbers, got {','.join(_SEEDS.value)!r}.")
     file = config_file.find(_CONFIG.value)
     variants = _variants(file)
-    from tf_structvae import study
     from tf_structvae.evaluation.features import extractor
+    from tf_structvae.studies import variants as study
 
     study.check_overrides(_SET.value)
     for features in _FEATURES.value:

@@ -11,8 +11,8 @@ import numpy as np
 from absl import flags
 from ml_collections import config_flags
 
-from tf_structvae.files import save_figure, write_whole
 from tf_structvae.programs import command
+from tf_structvae.utilities.files import save_figure, write_whole
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "Experiment, configs/NAME.py.")
 _IMAGES = flags.DEFINE_integer(
@@ -24,7 +24,9 @@ _EPSILON = flags.DEFINE_float(
     "epsilon", None, "D of the paper's recipe; default the config's if its noise is fixed, or 1e-5."
 )
 _RANK_SHARE = flags.DEFINE_float("rank_share", 0.85, "Of the variance, for the rank to hold.", 0, 1)
-_LATENT_SHARE = flags.DEFINE_float("latent_share", 0.85, "Of the variance, for z to tell.", 0, 1)
+_LATENT_SHARE = flags.DEFINE_float(
+    "latent_share", 0.85, "Share of the variance that z is to explain.", 0, 1
+)
 _OUTPUT = flags.DEFINE_string("output", "runs/targets", "Where numbers and plot go.")
 flags.mark_flag_as_required("config")
 
@@ -52,13 +54,14 @@ def options(s, absolute: bool) -> str:
 
 
 def main() -> None:
-    from tf_structvae import config as config_lib
+    from tf_structvae.training import config as config_lib
 
     config = _CONFIG.value
     config_lib.validate(config)
-    from tf_structvae import datasets, plots, targets
-    from tf_structvae.build import build_constraints
+    from tf_structvae import datasets
     from tf_structvae.datasets.first_images import first_images, within_classes
+    from tf_structvae.studies import plots, targets
+    from tf_structvae.training.from_config import build_constraints
 
     model, data = config.model, config.data
     epsilon = _EPSILON.value
@@ -73,7 +76,7 @@ def main() -> None:
     if data.label:
         source.info.class_names(data.label)
         found = [within_classes(source, _IMAGES.value, data.flip, data.label)]
-        print(f"variances are those within the classes of {data.label}, which the model is told")
+        print(f"variances are those within the classes of {data.label}, which the model is given")
     else:
         found = first_images(source, _IMAGES.value, data.flip)
     spectrum = targets.spectrum(_announced(found))

@@ -32,7 +32,7 @@ _PIXEL = flags.DEFINE_list(
 _PREFLIGHT = flags.DEFINE_bool(
     "preflight",
     None,
-    "Only tell what a run takes and whether it fits; --nopreflight trains without asking.",
+    "Only report what a run takes and whether it fits; --nopreflight trains without this check.",
 )
 _MEMORY_BUDGET = flags.DEFINE_float(
     "memory_budget", 0.0, "GB (2^30 bytes) that a run may take; 0: what is available.", 0.0
@@ -41,15 +41,16 @@ flags.mark_flag_as_required("config")
 
 
 def main() -> None:
-    from tf_structvae import config as config_lib
+    from tf_structvae.training import config as config_lib
 
     config = _CONFIG.value
     config_lib.validate(config)
     if _PREFLIGHT.value:
-        from tf_structvae.preflight import of_run
+        from tf_structvae.training.preflight import of_run
 
         return of_run.check_config(config, _DISTRIBUTE.value, _MEMORY_BUDGET.value, "always")
-    from tf_structvae import files, tf_config, workdir
+    from tf_structvae.training import tf_config, workdir
+    from tf_structvae.utilities import files
 
     directory = _WORKDIR.value or f"runs/{config.name}"
     found = workdir.holds_run(directory)
@@ -59,9 +60,10 @@ def main() -> None:
         files.check_writable("config.export_dir", Path(config.export_dir) / config.name)
     if _RESUME_IF_ANY.value and not found:
         print(f"No run in {directory} yet: beginning one.{workdir.which_are_meant(directory)}")
-    from tf_structvae import cluster, report
-    from tf_structvae.preflight import of_run
-    from tf_structvae.training import Experiment
+    from tf_structvae.studies import report
+    from tf_structvae.training import cluster
+    from tf_structvae.training.experiment import Experiment
+    from tf_structvae.training.preflight import of_run
 
     several = _DISTRIBUTE.value == "multi_worker"  # it must be set up before TensorFlow works
     if _PREFLIGHT.value is None and not several:
@@ -73,6 +75,7 @@ def main() -> None:
     experiment.start(resume, _ALLOW_CHANGES.value)
     if experiment.is_chief:
         print(experiment.summary())
+        print(f"samples   {experiment.workdir / 'samples.png'}, drawn anew as training goes on")
     with cluster.losses_named(experiment.strategy):
         logs = experiment.train()
     # The others wait for the chief: it takes a worker that leaves for one that crashed.
@@ -83,8 +86,8 @@ def main() -> None:
 
 def _finish(experiment, logs: dict[str, float], pixel: tuple[int, int]) -> None:
     """Scores, pictures and the exported model of a trained experiment."""
-    from tf_structvae import report, scores
     from tf_structvae.export import card, export, next_version
+    from tf_structvae.studies import report, scores
 
     config, w = experiment.config, experiment.workdir
     print(f"\nLast epoch, nats per image: {experiment.targets(logs)}")

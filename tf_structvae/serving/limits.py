@@ -26,7 +26,7 @@ class Limits:
     Attributes:
       request_bytes: largest body.
       batch: most rows of a request.
-      response_values: most numbers in a response, as far as the signature tells their count.
+      response_values: most numbers in a response, as far as the signature determines their number.
       concurrency: calls of a model at once.
       queue: requests that may wait for a call, or be on their way in.
       seconds: from the first byte of a request to its result.
@@ -50,8 +50,8 @@ class Limits:
 class Gate:
     """Lets so many requests in, and so many of them call a model.
 
-    A call cannot be stopped: after its time is over its client is told so, and the call keeps its
-    place until it ends, so that there are never more of them than allowed.
+    A call cannot be stopped: after its time is over its client gets an error, and the call keeps
+    its place until it ends, so that there are never more of them than allowed.
 
     Args:
       limits: how many of both, and for how long.

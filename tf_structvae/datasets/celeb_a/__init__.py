@@ -1,0 +1,1 @@
+"""CelebA, from the files that its authors hand out."""

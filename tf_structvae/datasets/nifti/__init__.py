@@ -1,0 +1,1 @@
+"""Slices of NIfTI volumes, such as UK Biobank's."""

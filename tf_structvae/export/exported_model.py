@@ -1,0 +1,95 @@
+"""What the signatures need of a model."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from tf_structvae.distributions import LowRankMultivariateNormal
+from tf_structvae.models import class_labels
+from tf_structvae.models.vae import StructuredVAE
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """A model, and what its decoder emits.
+
+    Attributes:
+      model: a built one.
+      rank: R of its low-rank normal; 0: an independent normal, the standard VAE.
+      labels: int32 [B], given which a conditional model encodes and decodes.
+      importance_samples: of z, of `log_prob`.
+      proposal_steps: of the fit of its proposal; 0: the encoder's.
+    """
+
+    model: StructuredVAE
+    rank: int
+    labels: tf.Tensor | None = None
+    importance_samples: int = 16
+    proposal_steps: int = 0
+
+    @classmethod
+    def of(cls, model: StructuredVAE) -> View:
+        """
+        Raises:
+          ValueError: the decoder emits another distribution.
+        """
+        labels = [tf.zeros([1], tf.int32)] if model.classes else []
+        p = model.decode(tf.zeros([1, model.latent_dim]), *labels)
+        if isinstance(p, LowRankMultivariateNormal):
+            return cls(model, int(p.rank))
+        if isinstance(p, tfp.distributions.MultivariateNormalDiag):
+            return cls(model, 0)
+        raise ValueError(
+            "model must decode to a LowRankMultivariateNormal or a MultivariateNormalDiag to be "
+            f"exported, this one decodes to a {type(p).__name__}."
+        )
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(H, W, C)."""
+        return self.model.image_shape
+
+    @property
+    def latent_dim(self) -> int:
+        """L."""
+        return self.model.latent_dim
+
+    @property
+    def size(self) -> int:
+        """N = H * W * C."""
+        return math.prod(self.shape)
+
+    def images(self, flat: tf.Tensor) -> tf.Tensor:
+        """[B, N] -> [B, H, W, C]."""
+        return tf.reshape(flat, [-1, *self.shape])
+
+    def clipped(self, flat: tf.Tensor) -> tf.Tensor:
+        """[B, N] -> [B, H, W, C] in [0, 1]."""
+        return tf.clip_by_value(self.images(flat), 0.0, 1.0)
+
+    def flat(self, images: tf.Tensor) -> tf.Tensor:
+        """[B, H, W, C] -> [B, N]."""
+        return tf.reshape(images, [-1, self.size])
+
+    def given(self, labels: tf.Tensor | None) -> View:
+        """The same, given labels [B]."""
+        return dataclasses.replace(self, labels=labels)
+
+    def decode(self, latents: tf.Tensor) -> tfp.distributions.Distribution:
+        """p(x | z), given the labels if there are any."""
+        return self.model.decode(latents, **class_labels.given(self.labels))
+
+    def encode(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        """Mean and standard deviation of q(z | x), [B, L], float32 whatever the encoder's dtype."""
+        q = self.model.encode(images, **class_labels.given(self.labels))
+        return tf.cast(q.mean(), tf.float32), tf.cast(q.stddev(), tf.float32)
+
+    def factor_noise(self, p, images: tf.Tensor) -> tf.Tensor:
+        """E[omega_p | x], [B, R]."""
+        if not self.rank:
+            return tf.zeros([tf.shape(images)[0], 0])
+        return p.noise_posterior(self.flat(images))[0]

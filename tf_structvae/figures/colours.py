@@ -1,0 +1,10 @@
+"""Okabe and Ito's colours, which colour-blind readers can distinguish."""
+
+BLUE = "#0072B2"
+"""Okabe and Ito's blue, as Matplotlib takes it."""
+ORANGE = "#E69F00"
+"""Their orange."""
+GREEN = "#009E73"
+"""Their bluish green."""
+RED = "#D55E00"
+"""Their vermilion."""

@@ -1,0 +1,207 @@
+"""Any number of trained models, grouped by their data: tables, JSON and a picture."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+
+from tf_structvae.datasets import pipeline
+from tf_structvae.evaluation.feature_set import KEPT, FeatureSet
+from tf_structvae.evaluation.features import Extractor
+from tf_structvae.studies import collection, combine_seeds, feature_cache, plot, table
+from tf_structvae.studies.collection import Settings
+from tf_structvae.studies.model_scores import ModelScores
+from tf_structvae.studies.part_store import PartStore
+from tf_structvae.studies.run_labels import recipes
+from tf_structvae.training.experiment import Experiment
+from tf_structvae.utilities.files import save_figure, write_whole
+
+_REFERENCE_BATCH = 50
+
+
+class Written(NamedTuple):
+    """What `evaluate` wrote, and the tables as text."""
+
+    text: str
+    tables: Path
+    numbers: Path
+    picture: Path
+
+
+def titles(networks: Sequence[Extractor]) -> dict[str, str]:
+    """What a Frechet distance on each network's features may be called.
+
+    Args:
+      networks: of the features.
+    """
+    return {
+        n.name: ("FID" if n.name == "inception_2015" else "FID (PyTorch's weights)")
+        if n.is_inception
+        else f"Frechet distance on {n.name}"
+        for n in networks
+    }
+
+
+def evaluate(
+    runs: dict[str, Path],
+    networks: Sequence[Extractor],
+    settings: Settings,
+    output: Path,
+    cache: Path | None = None,
+    checkpoint: str = "last",
+    force: bool = False,
+    parts: Path | None = None,
+) -> Written:
+    """Evaluates models, skipping what is already there with the same settings.
+
+    Runs that differ in their seed alone are one column and one set of rows in tables and picture,
+    see `seeds.combine`; the JSON has each of them too.
+
+    Args:
+      runs: from `labels.check_runs`.
+      networks: the features of Table 1.
+      settings: how.
+      output: where evaluation.md, evaluation.json, table1.png and models/ go.
+      cache: where statistics of the data are kept; None for output/reference.
+      checkpoint: "last" or "best".
+      force: compute all of the models' scores again.
+      parts: where the models' scores are kept; None for output/models.
+
+    Returns:
+      What was written.
+
+    Raises:
+      OSError, ValueError: a run that cannot be loaded, or files that cannot be written.
+    """
+    cache = cache or output / "reference"
+    output.mkdir(parents=True, exist_ok=True)
+    groups: dict[str, dict[str, Any]] = {}
+    references: dict[str, dict[str, FeatureSet]] = {}
+    floors: dict[str, dict[str, Any]] = {}
+    named = recipes(runs)
+    for label, path in runs.items():
+        print(f"{label}: {path}", flush=True)
+        experiment = Experiment.load(path, checkpoint)
+        data, key, settings_of_data = _data(experiment, settings)
+        if key not in references:
+            references[key] = {
+                n.name: _reference(n, data, settings_of_data, cache) for n in networks
+            }
+            floors[key] = _floor(experiment, networks, references[key], settings, cache)
+        group = groups.setdefault(
+            key, {"data": settings_of_data, "floor": floors[key], "models": {}}
+        )
+        folder = parts or output / "models"
+        store = PartStore(folder / f"{_file_name(path)}-{checkpoint}.json", force)
+        found = ModelScores(experiment, settings, store)
+        group["models"][label] = {
+            "workdir": str(path),
+            "checkpoint": checkpoint,
+            "recipe": named[label],
+            "seed": int(experiment.config.seed),
+            "step": experiment.step,
+            **found.measures(),
+            "distances": found.distances(networks, references[key], settings_of_data),
+        }
+        keras.backend.clear_session()
+    return _write(groups, titles(networks), settings, output)
+
+
+def _file_name(path: Path) -> str:
+    """Of a run; two runs of one name in two directories differ."""
+    return f"{path.resolve().name}-{feature_cache.fingerprint(str(path.resolve()))[:8]}"
+
+
+def _data(experiment: Experiment, settings: Settings):
+    split = settings.reference_split
+    found = collection.source(experiment, split, settings.images)
+    about = collection.data_settings(experiment, found, split)
+    return found, feature_cache.fingerprint(about), about
+
+
+def _reference(network: Extractor, data, settings_of_data, cache: Path) -> FeatureSet:
+    def make() -> FeatureSet:
+        batches = pipeline.evaluation_batches(data, _REFERENCE_BATCH)
+        label = f"{data.info.name}: {network.name}"
+        watched = collection.watched(batches, data.count, label)
+        return collection.collect(watched, [network])[network.name]
+
+    settings = {**feature_cache.feature_settings(network, KEPT), "data": settings_of_data}
+    return feature_cache.cached(cache, settings, make)
+
+
+def _floor(
+    experiment: Experiment,
+    networks: Sequence[Extractor],
+    references: dict[str, FeatureSet],
+    settings: Settings,
+    cache: Path,
+) -> dict[str, Any]:
+    """Distances of other images of the same data: what no model should be expected to beat."""
+    split = "train" if settings.reference_split != "train" else "test"
+    data = collection.source(experiment, split, settings.images)
+    about = collection.data_settings(experiment, data, split)
+    return {
+        n.name: {
+            split: collection.distance(
+                references[n.name], _reference(n, data, about, cache), n, settings
+            )
+        }
+        for n in networks
+    }
+
+
+def _names(groups: dict[str, dict[str, Any]]) -> dict[str, str]:
+    """A heading for each group of models; two of one name are told apart by their size."""
+    names = {k: g["data"]["name"] for k, g in groups.items()}
+    for key, group in groups.items():
+        if list(names.values()).count(group["data"]["name"]) > 1:
+            height, width, _ = group["data"]["image_shape"]
+            names[key] = f"{group['data']['name']} {height}x{width} {key[:4]}"
+    return names
+
+
+def _write(groups, shown: dict[str, str], settings: Settings, output: Path) -> Written:
+    names = _names(groups)
+    text = "\n\n".join(_section(names[k], g, shown, settings) for k, g in groups.items())
+    numbers = {
+        "settings": vars(settings),
+        "titles": shown,
+        "data_sets": {names[k]: group for k, group in groups.items()},
+    }
+    written = Written(
+        text, output / "evaluation.md", output / "evaluation.json", output / "table1.png"
+    )
+    write_whole(written.tables, text + "\n")
+    write_whole(written.numbers, json.dumps(numbers, indent=1) + "\n")
+    shown_models = {
+        names[k]: {
+            label: m["distances"] for label, m in combine_seeds.combine(group["models"]).items()
+        }
+        for k, group in groups.items()
+    }
+    if shown:
+        figure = plot.table1(shown_models, shown, {names[k]: g["floor"] for k, g in groups.items()})
+        save_figure(figure, written.picture)
+    return written
+
+
+def _section(name: str, group, shown: dict[str, str], settings: Settings) -> str:
+    data, models = group["data"], combine_seeds.combine(group["models"])
+    parts = [f"## {name}"]
+    if shown:
+        distances = {label: m["distances"] for label, m in models.items()}
+        parts.append(table.distances(name, distances, shown, group["floor"]))
+        parts.append(
+            f"{settings.images} images from the {settings.latents} of each row, to "
+            f"{data['images']} of the "
+            f"{data['split']} split; +- is a standard error, over the seeds where there are "
+            "several. Samples are drawn as eq. 3 with omega_d = 0 unless noise is named. Only "
+            "Inception features give FID and KID."
+        )
+    parts.append(table.measures({label: m["estimates"] for label, m in models.items()}))
+    return "\n\n".join(parts)

@@ -1,0 +1,300 @@
+"""From a config and a directory to a trained model."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from ml_collections import ConfigDict
+
+from tf_structvae import datasets
+from tf_structvae.datasets import augment, pipeline
+from tf_structvae.models.vae import StructuredVAE
+from tf_structvae.training import callbacks, cluster, workdir
+from tf_structvae.training import config as config_lib
+from tf_structvae.training.checkpoints import Checkpoints
+from tf_structvae.training.from_config import build_model, build_optimizer
+from tf_structvae.utilities import provenance
+from tf_structvae.utilities.files import write_whole
+
+
+class Experiment:
+    """A config at work in a directory: data, model, checkpoints and logs.
+
+    Files in `workdir`: config.json, provenance.json, checkpoints/, log.csv, samples.png,
+    tensorboard/, pictures/, scores.json.
+    """
+
+    def __init__(self, config: ConfigDict, directory: str | Path, distribute: str = "none"):
+        """
+        Args:
+          config: see `tf_structvae.training.config`.
+          directory: where the run is kept, `workdir`.
+          distribute: one of `cluster.STRATEGIES`.
+
+        Raises:
+          ValueError: an impossible config, or fewer images in a batch than replicas.
+        """
+        config_lib.validate(config)
+        self.strategy = cluster.build_strategy(distribute)  # before TensorFlow does anything else
+        self.config = config
+        self.workdir = Path(directory)
+        if config.train.batch_size < self.strategy.num_replicas_in_sync:
+            raise ValueError(
+                f"config.train.batch_size = {config.train.batch_size} is less than one image for "
+                f"each of {self.strategy.num_replicas_in_sync} replicas."
+            )
+        keras.config.set_dtype_policy(config.train.precision)
+        with cluster.chief_first(self.strategy):
+            self.source = self._source("train")
+        self.class_names = self.source.info.class_names(config.data.label)
+        keras.utils.set_random_seed(config.seed)  # after TFDS, which draws names from `random`
+        with self.strategy.scope():
+            self.model = build_model(config, self.source.image_shape, len(self.class_names))
+            self.model.compile(build_optimizer(config), jit_compile=config.train.jit)
+            self.model.optimizer.build(self.model.trainable_variables)
+        self.checkpoints = Checkpoints(
+            self.workdir / "checkpoints", self.model, config.train.keep_checkpoints
+        )
+
+    @classmethod
+    def load(cls, directory: str | Path, checkpoint: str = "last") -> Experiment:
+        """The experiment of a work directory, to be evaluated, exported or drawn.
+
+        A checkpoint of an earlier version may hold no state of constraints. It can be loaded, with
+        a line that says so, since the model itself is whole.
+
+        Args:
+          directory: the `workdir` of a run.
+          checkpoint: "last", or "best": the one with the highest ELBO on the validation split.
+
+        Raises:
+          FileNotFoundError: no run there.
+          ValueError: its config cannot be used, or `checkpoint` is neither.
+        """
+        config = workdir.read_config(directory)
+        if checkpoint not in ("last", "best"):
+            raise ValueError(f"checkpoint must be 'last' or 'best', got {checkpoint!r}.")
+        experiment = cls(config, directory)
+        if experiment.checkpoints.restore(checkpoint, allow_missing=True) is None:
+            raise FileNotFoundError(f"workdir {directory} holds no {checkpoint} checkpoint.")
+        return experiment
+
+    def summary(self) -> str:
+        """What is about to be trained, in a few lines."""
+        c, t = self.config, self.config.train
+        parameters = self.model.count_params()
+        lines = [
+            f"{c.name}: {c.model.likelihood} likelihood, {parameters:,} parameters, "
+            f"images {self.source.image_shape}, {self.source.count:,} for training",
+            f"{t.steps} steps of batch {t.batch_size}, starting at step {self.step}",
+        ]
+        if self.class_names:
+            shown = ", ".join(self.class_names[:12]) + (", ..." if self.model.classes > 12 else "")
+            lines.append(f"given {c.data.label}, {self.model.classes} classes: {shown}")
+        lines += [f"{k.name}: target {k.target:g} nats, {k.kind}" for k in self.model.constraints]
+        return "\n".join(lines)
+
+    def targets(self, logs: dict[str, float]) -> str:
+        """Each constrained quantity of logged values beside its target.
+
+        Args:
+          logs: as `train` returns them.
+        """
+        if not logs:
+            return "nothing was left to train"
+        found = [
+            f"{k.name} {logs[k.name]:.2f} (target {k.target:g}, {logs[k.name] - k.target:+.2f})"
+            for k in self.model.constraints
+        ]
+        return ", ".join([*found, f"log_prob {logs['log_prob']:.1f}"])
+
+    def _source(self, split: str) -> datasets.Source:
+        return datasets.prepare(datasets.Spec.of_config(self.config.data), split)
+
+    @property
+    def exact_model(self) -> StructuredVAE:
+        """The model; that of TFP's class, which serves comparison, is rewritten with ours."""
+        if self.config.model.likelihood != "stock_low_rank":
+            return self.model
+        config = self.config.copy_and_resolve_references()
+        config.model.likelihood = "low_rank"
+        exact = build_model(config, self.source.image_shape, self.model.classes)
+        exact.set_weights(self.model.get_weights())
+        return exact
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this process writes: always, but for workers other than the first."""
+        return cluster.is_chief(self.strategy)
+
+    @property
+    def step(self) -> int:
+        """How many steps the model has been trained."""
+        return int(self.model.steps.numpy())
+
+    def evaluation_images(self, split: str) -> tf.data.Dataset:
+        """Batches of the first `config.evaluation.images` images of a split, without labels.
+
+        Args:
+          split: "validation" or "test".
+        """
+        e = self.config.evaluation
+        return pipeline.evaluation_batches(self._source(split).take(e.images), e.batch_size)
+
+    def evaluation_batches(self, split: str, shard: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
+        """As `evaluation_images`, but what the model takes: of a conditional (images, labels).
+
+        Args:
+          split: "validation" or "test".
+          shard: (index, count) of a worker.
+        """
+        return self.batches(self._source(split).take(self.config.evaluation.images), shard)
+
+    def batches(self, source: datasets.Source, shard: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
+        """One ordered pass over a source, as the model takes it.
+
+        Args:
+          source: a split.
+          shard: (index, count) of a worker.
+        """
+        c = self.config
+        return pipeline.evaluation_batches(
+            source, c.evaluation.batch_size, shard, label=c.data.label
+        )
+
+    @functools.cached_property
+    def label_frequencies(self) -> np.ndarray:
+        """The share of each class among the training images, [K]."""
+        found = pipeline.labels(self.source, self.config.data.label)
+        counts = np.bincount(found, minlength=self.model.classes)
+        return counts / counts.sum()
+
+    def draw_labels(self, count: int, seed: int) -> tuple[tf.Tensor, ...]:
+        """Labels [count] as frequent as in the training data, the last argument of `decode`.
+
+        A draw from the prior of a conditional model is one of z ~ N(0, I) and of y from the data.
+
+        Args:
+          count: of labels.
+          seed: of the draw.
+
+        Returns:
+          (labels,), the same for the same seed and the first ones of more; () without labels.
+        """
+        if not self.class_names:
+            return ()
+        rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(2,)))
+        found = rng.choice(self.model.classes, count, p=self.label_frequencies)
+        return (tf.constant(found, tf.int32),)
+
+    def training_batches(self, shard: tuple[int, int] = (0, 1)) -> tf.data.Dataset:
+        """Batches, as the model takes them, from the present step to the last.
+
+        Args:
+          shard: (index, count) of a worker.
+        """
+        t, d = self.config.train, self.config.data
+        return pipeline.training_batches(
+            self.source,
+            t.batch_size,
+            t.steps,
+            self.config.seed,
+            start_step=self.step,
+            augment=augment.chain(d.flip, d.shift),
+            shard=shard,
+            label=d.label,
+        )
+
+    def start(self, resume: bool = False, allow_changes: bool = False) -> None:
+        """Takes possession of the work directory; see `workdir.check`.
+
+        Args:
+          resume: whether to go on with what is there.
+          allow_changes: whether the config may then differ, and constraints start anew that the
+            checkpoint does not hold.
+
+        Raises:
+          ValueError: the workers do not share the directory, or the checkpoint lacks variables.
+        """
+        workdir.check(self.workdir, self.config, resume, allow_changes)
+        found = self.checkpoints.restore(allow_missing=allow_changes) if resume else None
+        steps = cluster.gather(self.strategy, self.step)
+        if len(set(steps)) > 1:
+            raise ValueError(
+                f"the workers would start at different steps, {steps}: "
+                f"workdir {self.workdir} must be one directory that all of them see."
+            )
+        if not self.is_chief:
+            return
+        workdir.write_config(self.workdir, self.config)
+        provenance.record(self.workdir / "provenance.json", self.step)
+        if resume and found is None:
+            print(f"No checkpoint in {self.workdir} yet: starting at step 0.")
+
+    def _batch(self, step: int) -> str:
+        """Which images the batch of a step holds."""
+        t = self.config.train
+        indices = pipeline.batch_indices(self.source, t.batch_size, step, self.config.seed)
+        return f"images {', '.join(map(str, indices))} of the training split"
+
+    def train(self) -> dict[str, float]:
+        """Runs the remaining steps.
+
+        Returns:
+          The logged values of the last epoch.
+
+        Raises:
+          FloatingPointError: the loss or a weight is no longer finite; the work directory's
+            `workdir.FAILURE` says where, until the run goes on.
+        """
+        failure = self.workdir / workdir.FAILURE
+        if self.is_chief:
+            failure.unlink(missing_ok=True)
+        try:
+            return self._train()
+        except FloatingPointError as error:
+            if self.is_chief:
+                write_whole(failure, f"{error}\n")
+            raise
+
+    def _train(self) -> dict[str, float]:
+        t = self.config.train
+        whole, rest = divmod(t.steps, t.epoch_steps)
+        logs: dict[str, float] = {}
+        if self.step < whole * t.epoch_steps:
+            logs = self._fit(whole, t.epoch_steps)
+        if rest and self.step < t.steps:
+            logs = self._fit(whole + 1, rest)
+        return logs
+
+    def _fit(self, epochs: int, epoch_steps: int) -> dict[str, float]:
+        """Trains from the present step to the end of epoch number `epochs`."""
+        t, e = self.config.train, self.config.evaluation
+        validation = self.evaluation_batches("validation")
+        used: list[keras.callbacks.Callback] = [callbacks.StopOnNonFinite(self._batch)]
+        if self.is_chief:
+            used += [
+                callbacks.ProgressBar(t.steps, self.step),
+                callbacks.CalibrationLog(validation.take(-(-256 // e.batch_size))),
+                callbacks.CsvLog(self.workdir / "log.csv"),
+                callbacks.SampleSheet(self.workdir / "samples.png", validation),
+                callbacks.TensorBoardLog(self.workdir / "tensorboard", validation),
+                callbacks.SaveCheckpoint(self.checkpoints),
+            ]
+        history = self.model.fit(
+            cluster.distribute(self.strategy, self.training_batches),
+            initial_epoch=self.step // t.epoch_steps,
+            epochs=epochs,
+            steps_per_epoch=epoch_steps,
+            validation_data=cluster.distribute(
+                self.strategy, lambda shard: self.evaluation_batches("validation", shard)
+            ),
+            callbacks=used,
+            shuffle=False,  # the batches are
+            verbose=0,
+        ).history
+        return {k: float(np.mean(v[-1])) for k, v in history.items()}
