@@ -46,17 +46,22 @@ def listed(name: str) -> list[str]:
     return []
 
 
-def constant(name: str) -> Any:
-    """The value of a literal of the package's own __init__."""
-    for node in tree(PACKAGE).body:
+def constant(name: str, module: str = PACKAGE) -> Any:
+    """The value of a literal of a module."""
+    for node in tree(module).body:
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == name:
             return ast.literal_eval(node.value)
-    raise ValueError(f"{PACKAGE}/__init__.py has no {name}.")
+    raise ValueError(f"{module} has no {name}.")
+
+
+def places() -> dict[str, str]:
+    """Where the modules are that have short names."""
+    return constant("SHORT", f"{PACKAGE}.utilities.places")
 
 
 def top_modules() -> list[str]:
     """The modules of `tf_structvae.__all__`."""
-    return [f"{PACKAGE}.{name}" for name in constant("_MODULES")]
+    return [f"{PACKAGE}.{name}" for name in (*constant("_ROOMS"), *places().values())]
 
 
 def modules() -> list[str]:
@@ -85,12 +90,18 @@ def members(module: str) -> list[str]:
     return listed(module) or [name for name, public in defined.items() if public]
 
 
+def _statements(module: str) -> Iterator[ast.stmt]:
+    """Those of a module, and those for type checkers: what it imports on demand."""
+    for node in tree(module).body:
+        yield from node.body if isinstance(node, ast.If) else [node]
+
+
 def find(name: str) -> ast.FunctionDef | ast.ClassDef | None:
     """The definition of a function or class, through the imports of its package."""
     module, _, short = name.rpartition(".")
     if not source(module):
         return None
-    for node in tree(module).body:
+    for node in _statements(module):
         if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == short:
             return node
         if isinstance(node, ast.ImportFrom) and node.module:
