@@ -47,7 +47,8 @@ TARGETS = {
     "training/checkpoints": ["training/test_checkpoints.py -k 'not killed and not disk'"],
     "training/run_state": ["training/test_checkpoints.py -k 'not killed and not disk'"],
     "models/replicas": [
-        "models/test_accumulation.py -k two_devices", "training/test_distribute.py -k two_equal",
+        "models/test_replicas.py", "models/test_accumulation.py -k two_devices",
+        "training/test_distribute.py -k two_equal",
         "models/test_fit_matrix.py", "training/test_conditional_runs.py -k two_replicas",
     ],
     "models/accumulation": ["models/test_accumulation.py -k 'not memory'"],
