@@ -7,8 +7,8 @@ import tensorflow as tf
 
 from tf_structvae.distributions import linalg
 from tf_structvae.layers.emitted import EmittedFeatureLowRankNormal, EmittedLowRankNormal
-from tf_structvae.layers.normal import NormalHead, check_positive_int
-from tf_structvae.utilities.checks import is_finite
+from tf_structvae.layers.normal import NormalHead
+from tf_structvae.utilities.checks import integer, is_finite
 
 FACTOR_SCALES = ("kernel", "log_scale", "closed_form", "closed_form_triangular")
 """Where the scale of P comes from; see `LowRankNormalHead`."""
@@ -93,13 +93,13 @@ class LowRankNormalHead(NormalHead):
         **kwargs,
     ):
         super().__init__(channels, epsilon, noise, mean_initial, standardize, **kwargs)
-        check_positive_int("rank", rank)
+        integer("rank", rank)
         allowed = self._FACTOR_SCALES
         if factor_scale not in allowed:
             raise ValueError(f"factor_scale must be one of {allowed}, got {factor_scale!r}.")
         if not (is_finite(factor_initial) and factor_initial > 0):
             raise ValueError(f"factor_initial must be finite and positive, got {factor_initial!r}.")
-        self.rank = rank
+        self.rank = int(rank)
         self.factor_scale = factor_scale
         self.factor_initial = float(factor_initial)
         self.use_bias = use_bias

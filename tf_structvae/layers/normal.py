@@ -11,7 +11,7 @@ import tensorflow as tf
 from tf_structvae.distributions import linalg
 from tf_structvae.layers.emitted import EmittedNormalDiag
 from tf_structvae.layers.units import Affine, Units
-from tf_structvae.utilities.checks import finite, is_finite
+from tf_structvae.utilities.checks import finite, integer, is_finite
 
 NOISES = ("fixed", "learned", "per_channel", "per_pixel")
 """What D is; see `NormalHead`."""
@@ -78,7 +78,7 @@ class NormalHead(keras.layers.Layer):
                 "dtype must be 'float32' or 'float64', whatever the precision of other layers, got "
                 f"{self.dtype_policy.name!r}: half precision cannot hold a density over all pixels."
             )
-        check_positive_int("channels", channels)
+        integer("channels", channels)
         if not (is_finite(epsilon) and epsilon > 0):
             raise ValueError(f"epsilon must be a finite positive variance, got {epsilon!r}.")
         finite("mean_initial", mean_initial)
@@ -86,7 +86,7 @@ class NormalHead(keras.layers.Layer):
             raise ValueError(f"noise must be one of {NOISES}, got {noise!r}.")
         if standardize not in (None, True, False):
             raise ValueError(f"standardize must be True, False or None, got {standardize!r}.")
-        self.channels = channels
+        self.channels = int(channels)
         self.epsilon = float(epsilon)
         self.noise = noise
         self.mean_initial = float(mean_initial)
@@ -257,8 +257,3 @@ class IndependentNormalHead(NormalHead):
             return EmittedNormalDiag(loc, scale_diag=scale)
 
         return self._emitted(emit, training)
-
-
-def check_positive_int(name, value):
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise ValueError(f"{name} must be a positive integer, got {value!r}.")

@@ -64,7 +64,7 @@ OLD = {
     "preflight": "training.preflight",
     "run_name": "training.run_name",
 }
-"""Places before 0.2, which programs and pickles may name."""
+"""Places of earlier versions, which programs and pickles may name."""
 
 
 def find(name: str) -> ModuleType:
