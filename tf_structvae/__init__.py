@@ -12,7 +12,16 @@ from tf_structvae.utilities import backend, places, registration
 
 __version__ = "0.1.0"
 
-_ROOMS = ("datasets", "distributions", "evaluation", "export", "figures", "layers", "training")
+_ROOMS = (
+    "datasets",
+    "distributions",
+    "evaluation",
+    "export",
+    "figures",
+    "layers",
+    "priors",
+    "training",
+)
 _NAMES = {
     "StructuredVAE": "models.vae",
     "Constraint": "models.constraints",

@@ -7,12 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import tensorflow as tf
-import tensorflow_probability as tfp
 
 from tf_structvae.models import accumulation, class_labels, objective, replicas
 from tf_structvae.models.accumulation import Batch
-
-tfd = tfp.distributions
 
 LOGGED = (
     "loss",
@@ -33,6 +30,7 @@ class Totals(NamedTuple):
     logged: dict[str, tf.Tensor]  # by the names in `LOGGED`
     constrained: dict[str, tf.Tensor]  # by the name of the constraint
     noise: dict[str, tf.Tensor]  # moments of the noise posterior, if the head is set by them
+    prior: dict[str, tf.Tensor]  # what moves the prior, if a closed form does
 
 
 class Model(Protocol):
@@ -46,6 +44,7 @@ class Model(Protocol):
     constraints: Sequence[Any]
     closed_form: bool
     optimizer: Any
+    prior: Any
     trainable_variables: Any
     non_trainable_variables: Any
 
@@ -103,19 +102,20 @@ class Step:
         return Batch(images, tf.transpose(noise, [1, 0, 2]), weights, labels)
 
     def _posterior(self, batch: Batch):
-        """q(z | x), and its KL divergence to the prior, [B]."""
+        """q(z | x), samples of it [M, B, L], and its KL divergence to the prior, [B]."""
         given = class_labels.given(batch.labels)
         posterior = self.model.encode(batch.images, **given, training=self.training)
-        prior = tfd.MultivariateNormalDiag(tf.zeros([self.model.latent_dim]))
-        return posterior, posterior.kl_divergence(prior)
-
-    def _scores(self, batch: Batch) -> tuple[tf.Tensor, objective.Observation]:
-        """KL divergence [B] and observation."""
-        posterior, kl = self._posterior(batch)
         noise = tf.transpose(batch.noise, [1, 0, 2])
         latents = posterior.loc + posterior.stddev() * noise
+        return posterior, latents, self.model.prior.kl_divergence(posterior, latents, batch.labels)
+
+    def _observe(self, batch: Batch, latents: tf.Tensor) -> objective.Observation:
         given = class_labels.given(batch.labels)
-        return kl, self.model.observe(batch.images, latents, **given, training=self.training)
+        return self.model.observe(batch.images, latents, **given, training=self.training)
+
+    def _quantities(self, batch: Batch) -> dict[str, tf.Tensor]:
+        _, latents, kl = self._posterior(batch)
+        return objective.quantities(kl, self._observe(batch, latents))
 
     def _coefficients(self, constrained: Values) -> Values:
         """The coefficient of each constraint, from sums over this replica's images."""
@@ -141,7 +141,8 @@ class Step:
           batch: all images of this replica, or a part of them.
           coefficients: of the constraints; None if they follow from this batch.
         """
-        kl, observation = self._scores(batch)
+        posterior, latents, kl = self._posterior(batch)
+        observation = self._observe(batch, latents)
         quantities = objective.quantities(kl, observation)
         constrained = {
             c.name: accumulation.weighted_sum(batch, quantities[c.name])
@@ -164,8 +165,9 @@ class Step:
         noise = {}
         if self.model.closed_form:
             noise = {"first": observation.noise_mean, "second": observation.noise_moment}
-        logged, noise = accumulation.weighted_sum(batch, (logged, noise))
-        return logged["loss"] / self.count, Totals(logged, constrained, noise)
+        prior = self.model.prior.statistics(posterior, batch.labels) if self.training else {}
+        logged, noise, prior = accumulation.weighted_sum(batch, (logged, noise, prior))
+        return logged["loss"] / self.count, Totals(logged, constrained, noise, prior)
 
     def _means(self, sums: Totals) -> Totals:
         return tf.nest.map_structure(lambda v: v / self.count, replicas.global_sum(sums))
@@ -201,10 +203,8 @@ class Step:
         damped = {c.name for c in self.model.constraints if c.damping}
 
         def constrained(part: Batch) -> Values:
-            if damped == {"kl"}:
-                values = {"kl": self._posterior(part)[1]}
-            else:
-                values = objective.quantities(*self._scores(part))
+            only_kl = damped == {"kl"}
+            values = {"kl": self._posterior(part)[2]} if only_kl else self._quantities(part)
             return accumulation.weighted_sum(part, {name: values[name] for name in damped})
 
         if damped:

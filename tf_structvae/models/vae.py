@@ -20,6 +20,7 @@ from tf_structvae.models.constraints import Constraint
 from tf_structvae.models.objective import Observation
 from tf_structvae.models.sliced_inference import Slices, before
 from tf_structvae.models.training_step import LOGGED, Step
+from tf_structvae.priors.prior import Prior, StandardNormal
 from tf_structvae.utilities import checks
 
 tfd = tfp.distributions
@@ -48,7 +49,7 @@ class StructuredVAE(keras.Model):
     vae.fit(images)  # a tf.data.Dataset of float images [B, H, W, C] in [0, 1]
     ```
 
-    With `classes` it is conditional: p(x | z, y), q(z | x, y), prior N(0, I). Both networks take
+    With `classes` it is conditional: p(x | z, y), q(z | x, y). Both networks take
     one-hot labels as a second input, and whatever takes images or latents takes labels, too:
 
     ```python
@@ -84,6 +85,7 @@ class StructuredVAE(keras.Model):
         seed: int = 0,
         accumulate: int = 1,
         classes: int = 0,
+        prior: Prior | None = None,
         **kwargs,
     ):
         """
@@ -108,6 +110,7 @@ class StructuredVAE(keras.Model):
             the encoder if it is on "kl".
           classes: K, of a conditional model, whose labels are integers [B] from 0 to K - 1; 0: no
             labels.
+          prior: p(z), of `tf_structvae.priors`; None: N(0, I).
 
         Raises:
           ValueError: an unknown or doubled constraint, shapes that do not fit, or parts with batch
@@ -144,7 +147,9 @@ class StructuredVAE(keras.Model):
             aggregation="only_first_replica",
         )
         vae_arguments.check_targets(self.constraints, self.head, self.image_shape)
+        self._take_prior(StandardNormal(self.latent_dim) if prior is None else prior)
         replicas.check_variables(*(c.multiplier for c in constraints))
+        replicas.check_variables(*self.prior.non_trainable_variables)
         self._means = {name: replicas.GlobalMean(name=name) for name in LOGGED}
         self.closed_form = getattr(self.head, "closed_form", False)
         self._encode = Slices(encoder, self.image_shape)
@@ -222,6 +227,29 @@ class StructuredVAE(keras.Model):
         while isinstance(layer, keras.Model):
             layer = layer.layers[-1]
         return layer
+
+    def _take_prior(self, prior: Prior) -> None:
+        vae_arguments.check_prior(prior, self.latent_dim, self.image_shape, self.classes)
+        self.prior = prior
+        prior.attach(self.encode)
+
+    def replace_prior(self, prior: Prior) -> None:
+        """Puts another prior in the place of the present one, such as one fitted after training.
+
+        A model that is trained on afterwards is to be compiled anew.
+
+        Args:
+          prior: of `tf_structvae.priors`.
+
+        Raises:
+          TypeError: no prior.
+          ValueError: one of other latents, images or labels; this one stays.
+        """
+        vae_arguments.check_prior(prior, self.latent_dim, self.image_shape, self.classes)
+        self._layers.remove(self.prior)  # where Keras would keep its weights
+        self._take_prior(prior)
+        # what Keras has traced holds the former one
+        self.train_function = self.test_function = self.predict_function = None
 
     # --- Data: refused before the first step ---------------------------------------------------
 
@@ -376,6 +404,8 @@ class StructuredVAE(keras.Model):
             rate = self.mixing_rate(number) if callable(self.mixing_rate) else self.mixing_rate
             rate = tf.where(pretraining, 0.0, rate)
             self.head.match_noise(means.noise["first"], means.noise["second"], rate)
+        if means.prior:
+            self.prior.update(means.prior)
         self.steps.assign(number + 1)
         return self._logs()
 
@@ -434,6 +464,7 @@ class StructuredVAE(keras.Model):
             "seed": self.seed,
             "accumulate": self.accumulate,
             "classes": self.classes,
+            "prior": serialize(self.prior),
         }
 
     @classmethod
@@ -446,4 +477,6 @@ class StructuredVAE(keras.Model):
         config["decoder"] = deserialize(config["decoder"])
         config["constraints"] = [deserialize(c) for c in config["constraints"]]
         config["mixing_rate"] = deserialize(config["mixing_rate"])
+        if config.get("prior"):  # files of earlier versions have none
+            config["prior"] = deserialize(config["prior"])
         return cls(**config)

@@ -10,6 +10,7 @@ import keras
 
 from tf_structvae.models import class_labels, reachable_targets
 from tf_structvae.models.constraints import Constraint
+from tf_structvae.priors.prior import Prior
 from tf_structvae.utilities import checks
 
 
@@ -93,6 +94,36 @@ def check_fit(
         raise ValueError(
             f"decoder must emit a distribution over {size} entries, those of images "
             f"{image_shape}; it emits {emitted}."
+        )
+
+
+def check_prior(
+    prior: Any, latent_dim: int, image_shape: tuple[int, int, int], classes: int
+) -> None:
+    """Refuses a prior of other latents, images or labels than those of the model.
+
+    Raises:
+      TypeError: it is no prior.
+      ValueError: it does not fit.
+    """
+    if not isinstance(prior, Prior):
+        raise TypeError(f"prior must be one of tf_structvae.priors, got {prior!r}.")
+    if prior.latent_dim != latent_dim:
+        raise ValueError(
+            f"prior must be over the {latent_dim} latents of the model, got one over "
+            f"{prior.latent_dim}."
+        )
+    if prior.classes not in (0, classes):
+        raise ValueError(
+            f"prior must be for the {classes} labels of the model, got one for {prior.classes}."
+        )
+    shown = getattr(prior, "image_shape", image_shape)
+    if tuple(shown) != tuple(image_shape):
+        raise ValueError(f"prior must have pseudo-inputs {tuple(image_shape)}, got {tuple(shown)}.")
+    if classes and not prior.classes and hasattr(prior, "pseudo_inputs"):
+        raise ValueError(
+            "prior must be a Conditional of VampPriors in a conditional model, whose encoder takes "
+            "labels; got a VampPrior."
         )
 
 

@@ -29,6 +29,7 @@ CLASSES = {
         "RootMeanSquaredError",
     ),
     "models.vae": ("StructuredVAE",),
+    "priors": ("Conditional", "Flow", "Mixture", "Normal", "StandardNormal", "VampPrior"),
 }
 """All that can be in a saved model, by the module that has it."""
 
