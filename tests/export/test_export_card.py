@@ -27,7 +27,7 @@ def test_card_of_a_bare_model(kind):
     model, path = exports.exported(kind)
     found = read(path)
     assert set(found) == {
-        "format", "name", "version", "image_shape", "latent_dim", "rank", "likelihood",
+        "format", "name", "version", "image_shape", "latent_dim", "rank", "likelihood", "prior",
         "signatures", "value_range", "parameters", "targets", "training", "metrics", "data",
     }  # fmt: skip
     assert (found["format"], found["name"], found["version"]) == (1, kind, 1)

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 import numpy as np
 import tensorflow as tf
 
+from tf_structvae import priors
 from tf_structvae.distributions import LowRankMultivariateNormal, pictures
 from tf_structvae.evaluation.calibration import Calibration, CalibrationMeter, posterior_sample
 from tf_structvae.evaluation.estimate import Estimate
@@ -86,7 +87,7 @@ def held_out(
         images, *labels = class_labels.split(batch_of_data)
         q = model.encode(images, *labels)
         z = posterior_sample(q, [seed, i])
-        kl = q.kl_divergence(type(q)(tf.zeros_like(q.loc), tf.ones_like(q.loc)))
+        kl = priors.of(model, z.shape[-1]).kl_divergence(q, z[tf.newaxis], *labels)
         p = model.decode(z, *labels)
         flat = tf.reshape(images, [tf.shape(images)[0], -1])
         log_prob, entropy = p.log_prob(flat), p.entropy()

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 import tensorflow as tf
 
+from tf_structvae import priors
 from tf_structvae.evaluation.estimate import Estimate
 from tf_structvae.evaluation.heldout import bits_per_dimension
 from tf_structvae.models import class_labels
@@ -22,7 +23,7 @@ def log_weights(
 
     Args:
       model: anything with `encode` (images -> a diagonal normal with `loc` and `stddev`) and
-        `decode` (z -> p(x | z)).
+        `decode` (z -> p(x | z)); without a `prior` it has N(0, I).
       images: [B, H, W, C].
       samples: K.
       seed: of z.
@@ -39,11 +40,10 @@ def log_weights(
         ],
         axis=1,
     )
-    # the normals' constants, L/2 log(2 pi), cancel; rounded, so that density and decoder agree on z
-    z = (loc + scale * noise).astype(np.float32)
-    standardized = (z - loc) / scale
-    of_prior = -0.5 * np.sum(np.square(z, dtype=np.float64), -1)
-    of_posterior = -0.5 * np.sum(standardized**2, -1) - np.sum(np.log(scale), -1)
+    z = (loc + scale * noise).astype(np.float32)  # rounded: densities and decoder agree on z
+    of_prior = np.asarray(priors.of(model, loc.shape[-1]).log_prob(z.astype(np.float64), *labels))
+    square = ((z - loc) / scale) ** 2
+    of_posterior = np.sum(-0.5 * (square + priors.LOG_2_PI) - np.log(scale), -1)
     of_images = np.stack(
         [np.asarray(model.decode(row, *labels).log_prob(flat), np.float64) for row in z]
     )

@@ -83,6 +83,7 @@ def card(
         "latent_dim": model.latent_dim,
         "rank": rank,
         "likelihood": "low_rank" if rank else "independent",
+        "prior": model.prior.describe(),
         "signatures": {
             k: {**tensors[k], "description": signature.description}
             for k, signature in found.items()

@@ -11,6 +11,7 @@ import tensorflow_probability as tfp
 from tf_structvae.distributions import LowRankMultivariateNormal
 from tf_structvae.models import class_labels
 from tf_structvae.models.vae import StructuredVAE
+from tf_structvae.priors import LOG_2_PI, Prior
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,6 +21,7 @@ class View:
     Attributes:
       model: a built one.
       rank: R of its low-rank normal; 0: an independent normal, the standard VAE.
+      prior: p(z), without the encoder.
       labels: int32 [B], given which a conditional model encodes and decodes.
       importance_samples: of z, of `log_prob`.
       proposal_steps: of the fit of its proposal; 0: the encoder's.
@@ -27,6 +29,7 @@ class View:
 
     model: StructuredVAE
     rank: int
+    prior: Prior
     labels: tf.Tensor | None = None
     importance_samples: int = 16
     proposal_steps: int = 0
@@ -34,15 +37,18 @@ class View:
     @classmethod
     def of(cls, model: StructuredVAE) -> View:
         """
+        Args:
+          model: a built one.
+
         Raises:
           ValueError: the decoder emits another distribution.
         """
         labels = [tf.zeros([1], tf.int32)] if model.classes else []
         p = model.decode(tf.zeros([1, model.latent_dim]), *labels)
         if isinstance(p, LowRankMultivariateNormal):
-            return cls(model, int(p.rank))
+            return cls(model, int(p.rank), model.prior.frozen())
         if isinstance(p, tfp.distributions.MultivariateNormalDiag):
-            return cls(model, 0)
+            return cls(model, 0, model.prior.frozen())
         raise ValueError(
             "model must decode to a LowRankMultivariateNormal or a MultivariateNormalDiag to be "
             f"exported, this one decodes to a {type(p).__name__}."
@@ -82,6 +88,11 @@ class View:
     def decode(self, latents: tf.Tensor) -> tfp.distributions.Distribution:
         """p(x | z), given the labels if there are any."""
         return self.model.decode(latents, **class_labels.given(self.labels))
+
+    def log_prior(self, latents: tf.Tensor) -> tf.Tensor:
+        """log p(z) + L/2 log(2 pi), [B], in the dtype of the latents."""
+        constant = 0.5 * self.latent_dim * LOG_2_PI
+        return self.prior.log_prob(latents, self.labels) + constant
 
     def encode(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Mean and standard deviation of q(z | x), [B, L], float32 whatever the encoder's dtype."""

@@ -66,12 +66,12 @@ def export(
     known = card.check_about(about, model.classes)
     if warm_up and not warmup.available():
         raise ImportError(warmup.MISSING)
-    name, rank = directory.resolve().name, View.of(model).rank
-    found = signatures(model, importance_samples, proposal_steps)
+    name, view = directory.resolve().name, View.of(model)
+    found = signatures(view, importance_samples, proposal_steps)
 
     def write(path: Path) -> None:
-        tensors = saved_model.write(model, found, path)
-        card.write(card.card(model, found, tensors, rank, name, version, known), path)
+        tensors = saved_model.write(view, found, path)
+        card.write(card.card(model, found, tensors, view.rank, name, version, known), path)
         readme.write(path)
         if warm_up or (warm_up is None and warmup.available()):
             warmup.write(found, name, path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 # Streams of one seed, so that the noise of a score is not that of the picture that it scores.
-SAMPLE, CONDITION, LOG_PROB = range(3)
+SAMPLE, CONDITION, LOG_PROB, PRIOR = range(4)
 
 
 def normal_rows(seeds: tf.Tensor, size: int, stream: int = SAMPLE) -> tf.Tensor:

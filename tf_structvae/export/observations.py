@@ -61,7 +61,7 @@ def log_prob(view: View, images, seeds):
 
     def log_weight(row):
         latents, of_proposal = q.sample(row)
-        of_prior = -0.5 * tf.reduce_sum(tf.cast(latents, tf.float64) ** 2, axis=-1)
+        of_prior = view.log_prior(tf.cast(latents, tf.float64))
         of_images = tf.cast(view.decode(latents).log_prob(flat), tf.float64)
         return of_images + of_prior - of_proposal
 

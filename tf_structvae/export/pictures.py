@@ -12,6 +12,10 @@ def sample(view: View, seeds):
     """Draws from the prior; see `signatures`."""
     drawn = noise.normal_rows(seeds, view.latent_dim + (view.rank or view.size))
     latents, rest = drawn[:, : view.latent_dim], drawn[:, view.latent_dim :]
+    if more := view.prior.noise_size - view.latent_dim:
+        own = noise.normal_rows(seeds, more, noise.PRIOR)  # the rest is the same with every prior
+        latents = tf.concat([latents, own], axis=1)
+    latents = view.prior.sample_from_noise(latents, view.labels)
     p = view.decode(latents)
     images = p.sample_from_noise(rest) if view.rank else p.mean() + p.stddev() * rest
     return {

@@ -27,7 +27,7 @@ class Proposal:
     root: tf.Tensor
 
     def sample(self, noise: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """Latents [B, size], float32, and log q but for a constant that priors share, float64 [B].
+        """Latents [B, size], float32, and log q + L/2 log(2 pi), float64 [B].
 
         Args:
           noise: standard normal [B, size].
@@ -58,8 +58,8 @@ def encoded(view: View, images: tf.Tensor) -> Proposal:
 def fitted(view: View, images: tf.Tensor, steps: int) -> Proposal:
     """The normal of Laplace's method around a maximum of p(x, z), with the Gauss-Newton precision.
 
-    The precision is I + J^T Sigma^-1 J, where J is the derivative of the mean of x and of what the
-    noise of P adds to it, at the noise that x has.
+    The precision is that of the prior + J^T Sigma^-1 J, where J is the derivative of the mean of x
+    and of what the noise of P adds to it, at the noise that x has.
 
     Args:
       view: of a model.
@@ -95,7 +95,7 @@ def fitted(view: View, images: tf.Tensor, steps: int) -> Proposal:
     )
     slopes = tf.transpose(slopes, [1, 0, 2])
     precision = tf.cast(tf.matmul(slopes, slopes, transpose_b=True), tf.float64)
-    return Proposal(mean, tf.linalg.cholesky(tf.eye(size, dtype=tf.float64) + precision))
+    return Proposal(mean, tf.linalg.cholesky(view.prior.precision(view.labels) + precision))
 
 
 def _ascend(view: View, flat, mean, stddev, steps: int) -> tf.Tensor:
@@ -105,7 +105,7 @@ def _ascend(view: View, flat, mean, stddev, steps: int) -> tf.Tensor:
         with tf.GradientTape() as tape:
             tape.watch(u)
             z = mean + stddev * u
-            log_joint = view.decode(z).log_prob(flat) - 0.5 * tf.reduce_sum(z**2, axis=-1)
+            log_joint = view.decode(z).log_prob(flat) + view.log_prior(z)
         return tape.gradient(log_joint, u)
 
     def step(i, u, first, second):

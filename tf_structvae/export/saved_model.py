@@ -8,18 +8,19 @@ from pathlib import Path
 import tensorflow as tf
 
 from tf_structvae.export import canonical
+from tf_structvae.export.exported_model import View
 from tf_structvae.export.signatures import DEFAULT, Signature
-from tf_structvae.models.vae import StructuredVAE
 
 
-def write(model: StructuredVAE, found: Mapping[str, Signature], path: Path) -> dict[str, dict]:
+def write(view: View, found: Mapping[str, Signature], path: Path) -> dict[str, dict]:
     """Writes a SavedModel.
 
     Its variables are the weights of the model and the multipliers of its constraints, in the order
-    of `model.weights`; no optimiser. Gradients of the functions are not saved.
+    of `model.weights`, and what its prior has beside them; no optimiser. Gradients of the functions
+    are not saved.
 
     Args:
-      model: a built one.
+      view: of a built model.
       found: its signatures.
       path: an empty directory.
 
@@ -27,7 +28,8 @@ def write(model: StructuredVAE, found: Mapping[str, Signature], path: Path) -> d
       By signature {"inputs": ..., "outputs": ...}, each by name {"dtype", "shape"}, B being None.
     """
     root = tf.Module()
-    root.weights = [v.value for v in model.weights]
+    of_both = {id(v): v.value for v in (*view.model.weights, *view.prior.weights)}
+    root.weights = list(of_both.values())
     traced = {name: _trace(name, signature) for name, signature in found.items()}
     # the gradients of our products would take most of the graph
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)

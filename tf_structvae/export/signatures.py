@@ -23,9 +23,9 @@ _TABLE: dict[str, tuple[Callable, tuple[str, ...], str, bool]] = {
     "sample": (
         pictures.sample,
         ("seeds",),
-        "Images from the prior: mean + P factor_noise (eq. 3 without pixel noise), clipped to "
-        "[0, 1]; a standard VAE's with its pixel noise. means are not clipped. Each row depends on "
-        "its own seed alone. Also serving_default.",
+        "Images from the prior, {prior}: mean + P factor_noise (eq. 3 without pixel noise), "
+        "clipped to [0, 1]; a standard VAE's with its pixel noise. means are not clipped. Each row "
+        "depends on its own seed alone. Also serving_default.",
         False,
     ),
     "decode": (
@@ -109,7 +109,7 @@ class Signature(NamedTuple):
 
 
 def signatures(
-    model: StructuredVAE, importance_samples: int = 16, proposal_steps: int = 0
+    model: StructuredVAE | View, importance_samples: int = 16, proposal_steps: int = 0
 ) -> dict[str, Signature]:
     """The endpoints of a built model by name; docs/export.md has the table.
 
@@ -118,7 +118,7 @@ def signatures(
     Those that need P, `manipulate` and `components`, are not among those of a standard VAE.
 
     Args:
-      model: a built one.
+      model: a built one, or its view.
       importance_samples: K, of z for each image, of `log_prob`; one decoding each.
       proposal_steps: of a climb to a maximum of p(x, z), around which `log_prob` then draws z from
         the normal of Laplace's method; one gradient of the decoder each, and L decodings. 0: it
@@ -130,17 +130,22 @@ def signatures(
     """
     integer("importance_samples", importance_samples)
     integer("proposal_steps", proposal_steps, 0)
+    view = model if isinstance(model, View) else View.of(model)
     view = dataclasses.replace(
-        View.of(model), importance_samples=importance_samples, proposal_steps=proposal_steps
+        view, importance_samples=importance_samples, proposal_steps=proposal_steps
     )
-    numbers = {"samples": importance_samples, "proposal": _proposal(proposal_steps)}
+    words = {
+        "samples": importance_samples,
+        "proposal": _proposal(proposal_steps),
+        "prior": view.model.prior.describe(),
+    }
     specs = _specs(view)
     found = {}
     for name, (function, inputs, description, needs_factor) in _TABLE.items():
         if view.rank or not needs_factor:
-            own = {k: specs[k] for k in (*inputs, *(("labels",) if model.classes else ()))}
+            own = {k: specs[k] for k in (*inputs, *(("labels",) if view.model.classes else ()))}
             run = functools.partial(_run, view, function, own)
-            found[name] = Signature(run, own, description.format(**numbers))
+            found[name] = Signature(run, own, description.format(**words))
     return found
 
 

@@ -8,6 +8,7 @@ import matplotlib
 import numpy as np
 import tensorflow as tf
 
+from tf_structvae import priors
 from tf_structvae.distributions.pictures import covariance_to_pixel, sample_picture, to_images
 
 
@@ -119,8 +120,7 @@ def reconstruction_rows(model, images: tf.Tensor, seed: int, labels=()) -> list[
     """
     shape = tuple(images.shape[1:])
     p = model(images, *labels, training=False)
-    z = np.random.default_rng(seed).standard_normal([len(images), model.latent_dim])
-    prior = model.decode(tf.constant(z, tf.float32), *labels)
+    prior = model.decode(priors.of(model).sample(len(images), seed, *labels), *labels)
     rows = {
         "data": images,
         "reconstruction mean": p.mean(),

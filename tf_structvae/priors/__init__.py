@@ -15,11 +15,12 @@ from tf_structvae.priors.fitting import KINDS, fit
 from tf_structvae.priors.flow import Flow
 from tf_structvae.priors.mixture import Mixture
 from tf_structvae.priors.normal import Normal
-from tf_structvae.priors.prior import Prior, StandardNormal, of
+from tf_structvae.priors.prior import LOG_2_PI, Prior, StandardNormal, of
 from tf_structvae.priors.vamp import VampPrior
 
 __all__ = [
     "KINDS",
+    "LOG_2_PI",
     "AggregatedPosterior",
     "Conditional",
     "Flow",

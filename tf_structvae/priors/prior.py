@@ -34,6 +34,7 @@ class Prior(keras.layers.Layer, abc.ABC):
 
     has_exact_kl = False
     classes = 0
+    _least_latents = 1
 
     def __init__(self, latent_dim: int, **kwargs):
         """
@@ -44,7 +45,7 @@ class Prior(keras.layers.Layer, abc.ABC):
         Raises:
           ValueError: latent_dim is no positive integer.
         """
-        checks.integer("latent_dim", latent_dim)
+        checks.integer("latent_dim", latent_dim, self._least_latents)
         super().__init__(**{"name": "prior", **kwargs, "dtype": "float32"})
         self.latent_dim = int(latent_dim)
         self.built = True
@@ -180,6 +181,7 @@ class StandardNormal(Prior):
     """N(0, I), the paper's."""
 
     has_exact_kl = True
+    _least_latents = 0  # of a model without any
 
     def log_prob(self, z, labels=None):
         z = tf.convert_to_tensor(z)
@@ -195,11 +197,14 @@ class StandardNormal(Prior):
         return "N(0, I)"
 
 
-def of(model) -> Prior:
+def of(model, latent_dim: int | None = None) -> Prior:
     """The prior of a model; N(0, I) of one that has none.
 
     Args:
-      model: anything with `latent_dim`.
+      model: with `prior` or, if `latent_dim` is not given, `latent_dim`.
+      latent_dim: L of its N(0, I).
     """
     found = getattr(model, "prior", None)
-    return StandardNormal(model.latent_dim) if found is None else found
+    if found is not None:
+        return found
+    return StandardNormal(model.latent_dim if latent_dim is None else int(latent_dim))

@@ -9,7 +9,6 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import tensorflow as tf
 from matplotlib.figure import Figure
 
 from tf_structvae import figures
@@ -73,11 +72,10 @@ def structured(experiments: Sequence[Experiment]) -> Experiment:
 
 def _latents(experiment: Experiment, count: int, rng: np.random.Generator):
     """p(x | z) at draws from the prior; of a conditional model, of labels from the data, too."""
-    z = rng.standard_normal([count, experiment.model.latent_dim])
-    labels: tuple = ()
+    model, labels = experiment.exact_model, ()
     if experiment.class_names:
         labels = experiment.draw_labels(count, int(rng.integers(2**31)))
-    return experiment.exact_model.decode(tf.constant(z, tf.float32), *labels)
+    return model.decode(model.prior.sample(count, rng, *labels), *labels)
 
 
 def _caption(experiments: Sequence[Experiment], options: Options, *more: str) -> str:

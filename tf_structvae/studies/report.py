@@ -40,9 +40,8 @@ def prior_distribution(experiment: Experiment, count: int, seed: int):
       count: of draws.
       seed: of z and of labels.
     """
-    z = np.random.default_rng(seed).standard_normal([count, experiment.model.latent_dim])
-    labels = experiment.draw_labels(count, seed)
-    return experiment.exact_model.decode(tf.constant(z, tf.float32), *labels)
+    model, labels = experiment.exact_model, experiment.draw_labels(count, seed)
+    return model.decode(model.prior.sample(count, seed, *labels), *labels)
 
 
 def parse_pixel(words: Sequence[str] | None, image_shape) -> tuple[int, int]:
@@ -107,22 +106,22 @@ def write_pictures(experiment: Experiment, pixel: tuple[int, int]) -> list[Path]
 
 
 def class_sheet(experiment: Experiment, columns: int = 10, seed: int = 4) -> Figure:
-    """Samples given each label, a row a class; the pictures of a column share z and omega_p.
+    """Samples given each label, a row a class; the pictures of a column share their noise.
 
     Args:
       experiment: of a conditional model.
-      columns: how many draws of z and noise.
+      columns: how many draws of noise.
       seed: of these.
     """
     model, names = experiment.exact_model, experiment.class_names
-    rng = np.random.default_rng(seed)
-    z = tf.constant(rng.standard_normal([columns, model.latent_dim]), tf.float32)
     rows = []
     for k, name in enumerate(names[:_CLASSES]):
-        p = model.decode(z, tf.fill([columns], k))
+        labels = tf.fill([columns], k)
+        p = model.decode(model.prior.sample(columns, seed, labels), labels)
         sample = figures.sample_picture(p, seed)  # of the same noise each time
         rows.append(figures.Row(name, figures.to_images(sample, model.image_shape)))
-    note = "A column has the same z and the same noise in all rows."
+    shared = "noise that z is drawn with" if model.prior.classes else "z"
+    note = f"A column has the same {shared} and the same noise of P in all rows."
     if len(names) > len(rows):
         note += f" The first {len(rows)} of {len(names)} classes."
     title = f"Samples given {experiment.config.data.label}. {describe(experiment)}"

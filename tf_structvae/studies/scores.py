@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
 
 from tf_structvae import figures
 from tf_structvae.evaluation import frechet_scores, generation, heldout
@@ -127,9 +126,9 @@ def prior_distributions(
     if latents == "prior":
         drawn = experiment.draw_labels(count, seed)
         for start in range(0, count, size):
-            z = rng.standard_normal([min(size, count - start), model.latent_dim])
-            own = (of_all[start : start + size] for of_all in drawn)
-            yield start, model.decode(tf.constant(z, tf.float32), *own)
+            own = [of_all[start : start + size] for of_all in drawn]
+            z = model.prior.sample(min(size, count - start), rng, *own)
+            yield start, model.decode(z, *own)
         return
     if count > experiment.source.count:
         raise ValueError(

@@ -176,7 +176,7 @@ class Experiment:
     def draw_labels(self, count: int, seed: int) -> tuple[tf.Tensor, ...]:
         """Labels [count] as frequent as in the training data, the last argument of `decode`.
 
-        A draw from the prior of a conditional model is one of z ~ N(0, I) and of y from the data.
+        A draw from the prior of a conditional model is one of y from the data and of z given y.
 
         Args:
           count: of labels.

@@ -16,6 +16,7 @@ from tf_structvae.distributions import LowRankMultivariateNormal
 from tf_structvae.export import card
 from tf_structvae.export.loading.source import Source, about
 
+STANDARD = "N(0, I)"  # of exports that do not say
 _ROUNDING = 16 * float(np.finfo(np.float32).eps)
 
 
@@ -45,6 +46,7 @@ def open_version(path: Path) -> Source:
         image_shape=shape,
         latent_shape=(content["latent_dim"],),
         rank=content["rank"],
+        prior=content.get("prior", STANDARD),
         classes=tuple(content.get("classes", ())),
         about=about(content["name"], content),
         run=run,

@@ -16,6 +16,7 @@ from tf_structvae.export.signatures import signatures
 from tf_structvae.layers import NormalHead
 from tf_structvae.models.density import LowRankDensity
 from tf_structvae.models.vae import StructuredVAE
+from tf_structvae.priors import Prior, StandardNormal
 
 tfd = tfp.distributions
 _OF_LATENTS = ("decode", "manipulate", "components", "covariance_row", "condition")
@@ -43,12 +44,14 @@ def open_model(
     found: _Adapter
     if isinstance(model, StructuredVAE):
         shapes = model.image_shape, (model.latent_dim,)
-        found = _Adapter(*shapes, model.decode, model.encode, model.classes)
+        found = _Adapter(*shapes, model.decode, model.encode, model.classes, model.prior)
         names: tuple[str, ...] = ()
+        prior: str | None = model.prior.describe()
     elif isinstance(model, LowRankDensity):
         found = _Adapter(model.image_shape, (0,), lambda latents: _repeated(model, latents))
-        names = ("sample", *_OF_LATENTS)
+        names, prior = ("sample", *_OF_LATENTS), None
     else:
+        prior = None
         found = _Adapter(*_shapes_of_network(model, what), model)
         names = _OF_LATENTS
     known_signatures = signatures(cast(StructuredVAE, found))
@@ -57,6 +60,7 @@ def open_model(
         image_shape=found.image_shape,
         latent_shape=found.latent_shape,
         rank=found.rank,
+        prior=prior,
         classes=tuple(classes or map(str, range(found.classes))),
         about=about(name, known or {}),
         run={k: s.function for k, s in known_signatures.items() if not names or k in names},
@@ -77,12 +81,14 @@ class _Adapter:
         decode: Callable,
         encode: Callable | None = None,
         classes: int = 0,
+        prior: Prior | None = None,
     ):
         self.image_shape = cast("tuple[int, int, int]", tuple(image_shape))
         self.latent_shape = latent_shape
         self.latent_dim = math.prod(latent_shape)
         self.encode = encode
         self.classes = classes
+        self.prior = StandardNormal(self.latent_dim) if prior is None else prior
         self._decode = decode
 
     @property

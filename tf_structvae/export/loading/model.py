@@ -63,6 +63,11 @@ class LoadedModel:
         return self._source.rank
 
     @property
+    def prior(self) -> str | None:
+        """What latents are drawn from, in words; None of what has no prior."""
+        return self._source.prior
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """Names of the labels 0 to K - 1 of a conditional model; () of any other."""
         return self._source.classes
@@ -84,7 +89,7 @@ class LoadedModel:
         Args:
           count: how many; None: as many as there are latents, or one.
           seed: a 32-bit integer.
-          latents: [count, L]; None: drawn from N(0, I).
+          latents: [count, L]; None: drawn from the prior.
           labels: of a conditional model, one integer or [count]; None of any other.
 
         Returns:

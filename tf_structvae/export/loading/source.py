@@ -19,6 +19,7 @@ class Source:
       image_shape: (H, W, C).
       latent_shape: of one row of what it decodes, (L,) of a VAE; (0,) where there are no latents.
       rank: R; 0 of an independent normal.
+      prior: what latents are drawn from, in words; None where there is no prior.
       classes: names of the K classes of a conditional model, else ().
       about: "name", "training", "metrics" and "data", as in model_card.json, None where unknown.
       run: those of the signatures of an export that it can compute, by name; see docs/export.md.
@@ -29,6 +30,7 @@ class Source:
     image_shape: tuple[int, int, int]
     latent_shape: tuple[int, ...]
     rank: int
+    prior: str | None
     classes: tuple[str, ...]
     about: dict[str, Any]
     run: Mapping[str, Callable[..., dict[str, tf.Tensor]]]
