@@ -19,6 +19,7 @@ def get_config():
     stages = ((32, 2), (64, 2), (64, 2))
     c.model.encoder.stages = stages
     c.model.decoder.update({"stages": stages, "hidden": 64})
+    c.prior.by_label, c.prior.components = True, 5
     c.objective.kl_target = 8.0
     c.train.steps = 2000
     c.train.epoch_steps = 400

@@ -15,6 +15,7 @@ def get_config():
     c.data.variant = "16x16_tiny"
     c.model.latent_dim = 4
     c.model.rank = 3
+    c.prior.components = 4
     c.model.encoder.stem = 4
     c.model.encoder.stages = ((4, 2), (8, 2))
     c.model.decoder.stages = ((4, 2), (8, 2))

@@ -174,6 +174,12 @@ def test_another_prior_takes_the_place_of_the_first():
     assert sum("prior/" in v.path for v in model.variables) == 3
     model.compile(keras.optimizers.SGD(1e-3))
     model.train_on_batch(x)
+    first = model.prior
+    model.replace_prior(priors.StandardNormal(LATENT))
+    model.replace_prior(first)  # there and back
+    assert sum("prior/" in v.path for v in model.variables) == 3
+    model.replace_prior(first)  # the one that is there
+    assert sum("prior/" in v.path for v in model.variables) == 3
 
 
 WRONG = [

@@ -111,6 +111,12 @@ CASES = [
             (["--workdir=nowhere", "--version=0"], "version"),
             (["--workdir=nowhere", "--directory=setup.py", "--version=1"], "setup.py"),
         ],
+        "fit_prior": [
+            ([], "workdir must have a value"),
+            (["--workdir=nowhere"], "workdir nowhere holds no run"),
+            (["--workdir=nowhere", "--kind=gamma"], "kind"),
+            (["--workdir=nowhere", "--components=0"], "components"),
+        ],
         "suggest_targets": [
             ([], "config must have a value"),
             ([SMOKE, "--kl_target=-1"], "kl_target = -1 nats per image cannot be met"),

@@ -246,8 +246,10 @@ class StructuredVAE(keras.Model):
           ValueError: one of other latents, images or labels; this one stays.
         """
         vae_arguments.check_prior(prior, self.latent_dim, self.image_shape, self.classes)
-        self._layers.remove(self.prior)  # where Keras would keep its weights
+        place = next(i for i, layer in enumerate(self._layers) if layer is self.prior)
+        self._tracker.untrack(self.prior)  # whose weights Keras would keep
         self._take_prior(prior)
+        self._layers.insert(place, self._layers.pop())  # the order of weights stays
         # what Keras has traced holds the former one
         self.train_function = self.test_function = self.predict_function = None
 

@@ -11,7 +11,7 @@ vae.replace_prior(sv.priors.fit("mixture", posterior, components=50))  # fitted
 
 from tf_structvae.priors.aggregated_posterior import AggregatedPosterior
 from tf_structvae.priors.conditional import Conditional
-from tf_structvae.priors.fitting import KINDS, fit
+from tf_structvae.priors.fitting import KINDS, fit, least_images
 from tf_structvae.priors.flow import Flow
 from tf_structvae.priors.mixture import Mixture
 from tf_structvae.priors.normal import Normal
@@ -30,5 +30,6 @@ __all__ = [
     "StandardNormal",
     "VampPrior",
     "fit",
+    "least_images",
     "of",
 ]

@@ -11,6 +11,7 @@ from tf_structvae.priors.aggregated_posterior import AggregatedPosterior
 from tf_structvae.utilities import checks
 
 _HELD_OUT = 10  # one of so many images decides which weights are kept
+LEAST_IMAGES = 2 * _HELD_OUT
 _CHECKS = 20  # how often they are looked at
 
 
@@ -45,7 +46,7 @@ def climb(
     """
     checks.integer("steps", steps)
     checks.integer("batch_size", batch_size)
-    posterior.check_count("a prior by gradient ascent", 2 * _HELD_OUT)
+    posterior.check_count("a prior by gradient ascent", LEAST_IMAGES)
     held_out = np.arange(len(posterior)) % _HELD_OUT == 0
     known = posterior.subset(~held_out)
     test = tf.constant(

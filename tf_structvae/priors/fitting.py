@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tf_structvae.priors import ascent
 from tf_structvae.priors.aggregated_posterior import AggregatedPosterior
 from tf_structvae.priors.conditional import Conditional
 from tf_structvae.priors.flow import Flow
@@ -18,6 +19,24 @@ from tf_structvae.priors.vamp import VampPrior
 from tf_structvae.utilities import checks
 
 KINDS = ("standard_normal", "normal", "mixture", "vamp", "flow")
+
+
+def least_images(kind: str, latent_dim: int, components: int = 50) -> int:
+    """How many images a prior of some kind takes to be fitted; of a conditional model, by label.
+
+    Args:
+      kind: one of `KINDS`.
+      latent_dim: L.
+      components: of a mixture or VampPrior.
+    """
+    covariance = latent_dim + 1
+    return {
+        "standard_normal": 1,
+        "normal": covariance,
+        "mixture": max(covariance, components),
+        "vamp": max(ascent.LEAST_IMAGES, components),
+        "flow": max(ascent.LEAST_IMAGES, covariance),
+    }[kind]
 
 
 def fit(

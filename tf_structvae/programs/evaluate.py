@@ -34,6 +34,13 @@ _SPLIT = flags.DEFINE_enum(
 _LATENTS = flags.DEFINE_enum(
     "latents", "prior", ["prior", "posterior"], "Of Table 1: posterior takes training images'."
 )
+_PRIOR = flags.DEFINE_list(
+    "prior",
+    ["own"],
+    "What z is drawn from, rows for each: own (that of the run), standard_normal, posterior (as "
+    "--latents) or, fitted to the run's posteriors, normal, mixture, vamp and flow.",
+)
+_COMPONENTS = flags.DEFINE_integer("components", 50, "Of a mixture or VampPrior of --prior.", 1)
 _OUTPUT = flags.DEFINE_string("output", "runs/evaluation", "Where tables, JSON and picture go.")
 _CACHE = flags.DEFINE_string(
     "cache", None, "Where statistics of the data are kept; default reference/ in --output."
@@ -58,6 +65,8 @@ def main() -> None:
         reference_split=_SPLIT.value,
         seed=_SEED.value,
         latents=_LATENTS.value,
+        priors=tuple(_PRIOR.value),
+        components=_COMPONENTS.value,
     )
     chosen = run_labels.check_runs(_WORKDIR.value, _CHECKPOINT.value)
     try:

@@ -87,10 +87,12 @@ def main() -> None:
 def _finish(experiment, logs: dict[str, float], pixel: tuple[int, int]) -> None:
     """Scores, pictures and the exported model of a trained experiment."""
     from tf_structvae.export import card, export, next_version
-    from tf_structvae.studies import report, scores
+    from tf_structvae.studies import prior_report, report, scores
 
     config, w = experiment.config, experiment.workdir
     print(f"\nLast epoch, nats per image: {experiment.targets(logs)}")
+    if config.prior.fitted != "none":
+        prior_report.fit(experiment, anew=bool(logs))
     print(f"\nHeld-out:\n{scores.table({config.name: report.write_scores(experiment)})}\n")
     report.write_pictures(experiment, pixel)
     if config.export_dir:

@@ -16,8 +16,11 @@ from tf_structvae.evaluation.features import Extractor
 from tf_structvae.evaluation.frechet import frechet_distance
 from tf_structvae.evaluation.frechet_scores import bootstrap
 from tf_structvae.evaluation.kid import kernel_distance
+from tf_structvae.priors import KINDS
 from tf_structvae.studies import feature_cache, scores
 from tf_structvae.training.experiment import Experiment
+
+PRIORS = ("own", *KINDS, "posterior")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +35,8 @@ class Settings:
       reference_split: the data that Table 1's distances are to.
       seed: of all noise.
       latents: "prior", or "posterior": of training images, one each; of Table 1's rows alone.
+      priors: that each model is evaluated with, of `PRIORS`.
+      components: of a mixture or VampPrior that is fitted for that.
     """
 
     images: int = 2000
@@ -41,6 +46,8 @@ class Settings:
     reference_split: str = "test"
     seed: int = 0
     latents: str = "prior"
+    priors: tuple[str, ...] = ("own",)
+    components: int = 50
 
     def __post_init__(self):
         """
@@ -53,12 +60,17 @@ class Settings:
             ("importance_samples", 0),
             ("resamples", 2),
             ("seed", 0),
+            ("components", 1),
         ):
             value = getattr(self, name)
             if value < least:
                 raise ValueError(f"{name} must be at least {least}, got {value}.")
         if self.latents not in scores.LATENTS:
             raise ValueError(f"latents must be one of {scores.LATENTS}, got {self.latents!r}.")
+        if not self.priors or not set(self.priors) <= set(PRIORS):
+            raise ValueError(f"prior must be one or more of {PRIORS}, got {self.priors}.")
+        if len(set(self.priors)) < len(self.priors):
+            raise ValueError(f"prior must name each one once, got {self.priors}.")
         if self.reference_split not in datasets.SPLITS:
             raise ValueError(
                 f"reference_split must be one of {datasets.SPLITS}, got {self.reference_split!r}."

@@ -13,6 +13,7 @@ from tf_structvae.datasets import pipeline
 from tf_structvae.evaluation.feature_set import KEPT, FeatureSet
 from tf_structvae.evaluation.features import Extractor
 from tf_structvae.studies import collection, combine_seeds, feature_cache, plot, table
+from tf_structvae.studies import evaluated_prior as prior_lib
 from tf_structvae.studies.collection import Settings
 from tf_structvae.studies.model_scores import ModelScores
 from tf_structvae.studies.part_store import PartStore
@@ -83,8 +84,9 @@ def evaluate(
     references: dict[str, dict[str, FeatureSet]] = {}
     floors: dict[str, dict[str, Any]] = {}
     named = recipes(runs)
-    for label, path in runs.items():
-        print(f"{label}: {path}", flush=True)
+    for label, path, prior in ((k, p, prior) for k, p in runs.items() for prior in settings.priors):
+        own = prior_lib.label(label, prior, settings.priors)
+        print(f"{own}: {path}", flush=True)
         experiment = Experiment.load(path, checkpoint)
         data, key, settings_of_data = _data(experiment, settings)
         if key not in references:
@@ -96,12 +98,15 @@ def evaluate(
             key, {"data": settings_of_data, "floor": floors[key], "models": {}}
         )
         folder = parts or output / "models"
-        store = PartStore(folder / f"{_file_name(path)}-{checkpoint}.json", force)
-        found = ModelScores(experiment, settings, store)
-        group["models"][label] = {
+        name = f"{_file_name(path)}-{checkpoint}"
+        prior_lib.take(experiment, prior, settings, folder / f"{name}-{prior}.npz", force)
+        store = PartStore(folder / f"{name}{'' if prior == 'own' else f'-{prior}'}.json", force)
+        found = ModelScores(experiment, prior_lib.settings_of(prior, settings), store)
+        group["models"][own] = {
             "workdir": str(path),
             "checkpoint": checkpoint,
-            "recipe": named[label],
+            "recipe": prior_lib.label(named[label], prior, settings.priors),
+            "prior": prior_lib.describe(experiment, prior),
             "seed": int(experiment.config.seed),
             "step": experiment.step,
             **found.measures(),
@@ -190,6 +195,14 @@ def _write(groups, shown: dict[str, str], settings: Settings, output: Path) -> W
     return written
 
 
+def _drawn(models, settings: Settings) -> str:
+    """Where their latents are from."""
+    if settings.latents == "posterior":
+        return "at latents of training images"
+    found = {m["prior"] for m in models.values()}
+    return f"z from {found.pop()}" if len(found) == 1 else "z from the prior that it names"
+
+
 def _section(name: str, group, shown: dict[str, str], settings: Settings) -> str:
     data, models = group["data"], combine_seeds.combine(group["models"])
     parts = [f"## {name}"]
@@ -197,7 +210,7 @@ def _section(name: str, group, shown: dict[str, str], settings: Settings) -> str
         distances = {label: m["distances"] for label, m in models.items()}
         parts.append(table.distances(name, distances, shown, group["floor"]))
         parts.append(
-            f"{settings.images} images from the {settings.latents} of each row, to "
+            f"{settings.images} images of each row, {_drawn(models, settings)}, to "
             f"{data['images']} of the "
             f"{data['split']} split; +- is a standard error, over the seeds where there are "
             "several. Samples are drawn as eq. 3 with omega_d = 0 unless noise is named. Only "

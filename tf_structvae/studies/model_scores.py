@@ -14,9 +14,11 @@ from tf_structvae.evaluation import generation, heldout, importance
 from tf_structvae.evaluation.estimate import Estimate
 from tf_structvae.evaluation.feature_set import KEPT, FeatureSet
 from tf_structvae.evaluation.features import Extractor
+from tf_structvae.evaluation.information import information
 from tf_structvae.evaluation.jackknife import BlockVariance
 from tf_structvae.evaluation.variance import VarianceMeter
 from tf_structvae.models import class_labels
+from tf_structvae.priors import AggregatedPosterior
 from tf_structvae.studies import feature_cache, scores
 from tf_structvae.studies.collection import (
     Settings,
@@ -70,6 +72,9 @@ class ModelScores:
         settings = self._test_settings(images)
         found = self._store.get("held_out", settings, lambda: self._held_out(images))
         estimates.update(found["estimates"])
+        estimates.update(
+            self._store.get("information", settings, lambda: self._information(images))
+        )
         if s.importance_samples:
             few = self._test_source(s.importance_images)
             settings = {**self._test_settings(few), "samples": s.importance_samples}
@@ -151,6 +156,14 @@ class ModelScores:
                 "standard_error": calibration.standard_error.tolist(),
             },
         }
+
+    def _information(self, images: datasets.Source) -> dict[str, Any]:
+        """The parts of the KL divergence; the divergence itself is among the held-out scores."""
+        batches = (tuple(class_labels.split(b)) for b in self._batches(images, "posteriors"))
+        posterior = AggregatedPosterior.of(self._model.encode, batches)
+        found = information(posterior, self._model.prior, self._settings.seed)
+        del found["kl"]
+        return _as_json(found)
 
     def _bound(self, images: datasets.Source) -> dict[str, Any]:
         s = self._settings

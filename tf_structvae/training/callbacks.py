@@ -13,15 +13,18 @@ from tqdm.auto import tqdm
 
 from tf_structvae import figures
 from tf_structvae.evaluation.calibration import calibration
+from tf_structvae.evaluation.information import information
 from tf_structvae.figures.pictures import reconstruction_rows
 from tf_structvae.models import class_labels
 from tf_structvae.models.progress_bar import ProgressBar, scalars, steps
+from tf_structvae.priors import AggregatedPosterior
 from tf_structvae.training.checkpoints import Checkpoints
 from tf_structvae.utilities.files import save_figure, whole
 
 __all__ = [
     "CalibrationLog",
     "CsvLog",
+    "InformationLog",
     "ProgressBar",
     "SampleSheet",
     "SaveCheckpoint",
@@ -45,6 +48,25 @@ class CalibrationLog(keras.callbacks.Callback):
         if logs is not None:
             found = calibration(self.model, self._images).summary()
             logs.update({f"val_{name}": value for name, value in found.items()})
+
+
+class InformationLog(keras.callbacks.Callback):
+    """Adds what the KL divergence is spent on to the logs of each epoch; see `information`.
+
+    Args:
+      images: batches [B, H, W, C]; of a conditional model (images, labels [B]).
+    """
+
+    def __init__(self, images: tf.data.Dataset):
+        super().__init__()
+        self._images = images.map(lambda *batch: batch)
+
+    def on_epoch_end(self, epoch, logs=None):
+        posterior = AggregatedPosterior.of(self.model.encode, self._images)
+        if logs is not None:
+            found = information(posterior, self.model.prior)
+            names = ("prior_mismatch", "mutual_information")
+            logs.update({f"val_{name}": found[name].value for name in names})
 
 
 class CsvLog(keras.callbacks.Callback):

@@ -63,6 +63,13 @@ def default() -> ConfigDict:
                 "norm": "batch",
                 "activation": "relu",
             },
+            "prior": {
+                "kind": "standard_normal",  # of training: standard_normal | normal | vamp | flow
+                # takes its place after training: none | normal | mixture | vamp | flow
+                "fitted": "mixture",
+                "components": 50,  # of a mixture or VampPrior
+                "by_label": False,  # a prior for each label of a conditional model
+            },
             "objective": {
                 "samples": 1,  # M of eq. 2
                 # False leaves a constraint out whatever its target; KL then has weight one (eq. 1)
@@ -107,7 +114,9 @@ def default() -> ConfigDict:
 
 
 def use_papers_recipe(c: ConfigDict, entropy_budget: float | None = None) -> ConfigDict:
-    """Turns a config to D = 1e-5 I and constraints as the authors'; network and steps stay.
+    """Turns a config to D = 1e-5 I, the prior N(0, I) and constraints as the authors'.
+
+    Network and steps stay.
 
     The authors sum over a batch of 25 with rate 1 and damping 10: per image, 25 and 250.
 
@@ -118,6 +127,7 @@ def use_papers_recipe(c: ConfigDict, entropy_budget: float | None = None) -> Con
     Returns:
       The same config.
     """
+    c.prior.kind, c.prior.fitted = "standard_normal", "none"
     c.model.noise = "fixed"
     c.model.epsilon = 1e-5
     c.model.factor_scale = "kernel"

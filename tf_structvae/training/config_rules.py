@@ -94,6 +94,8 @@ RULES: list[Rule] = [
     *_one_of("model.norm", "batch", "sync_batch", "group", "none"),
     *_one_of("model.encoder.pool", "flatten", "max", "mean"),
     *_one_of("model.decoder.upsample", "nearest", "bilinear", "transposed"),
+    *_one_of("prior.kind", "standard_normal", "normal", "vamp", "flow"),
+    *_one_of("prior.fitted", "none", "normal", "mixture", "vamp", "flow"),
     *_one_of("objective.kind", "equality", "clamped_equality", "upper_bound"),
     *_one_of("train.precision", *PRECISIONS),
     *_rules(
@@ -110,6 +112,7 @@ RULES: list[Rule] = [
         "data.flip",
         "objective.constrain_kl",
         "objective.constrain_entropy",
+        "prior.by_label",
         "train.jit",
     ),
     *_rules(
@@ -120,6 +123,7 @@ RULES: list[Rule] = [
         "model.encoder.stem",
         "model.decoder.hidden",
         "objective.samples",
+        "prior.components",
         "train.steps",
         "train.epoch_steps",
         "train.batch_size",
@@ -173,6 +177,21 @@ RULES: list[Rule] = [
     *_rules("a finite number", math.isfinite, "model.mean_initial"),
     *_rules("a number in (0, 1]", lambda v: 0 < v <= 1, "train.final_fraction"),
     # what depends on other fields
+    Rule(
+        "prior.by_label",
+        "False without data.label",
+        lambda v, c: not v or bool(c.data.label),
+    ),
+    Rule(
+        "prior.by_label",
+        "True for a VampPrior of a conditional model, whose encoder takes labels",
+        lambda v, c: v or not c.data.label or "vamp" not in (c.prior.kind, c.prior.fitted),
+    ),
+    Rule(
+        "model.latent_dim",
+        "at least 2 for a flow",
+        lambda v, c: v > 1 or "flow" not in (c.prior.kind, c.prior.fitted),
+    ),
     Rule(
         "train.accumulate",
         lambda c: f"at most train.batch_size = {c.train.batch_size}, one part an image",

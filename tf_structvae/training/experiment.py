@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from pathlib import Path
 
@@ -10,10 +11,10 @@ import numpy as np
 import tensorflow as tf
 from ml_collections import ConfigDict
 
-from tf_structvae import datasets
+from tf_structvae import datasets, priors
 from tf_structvae.datasets import augment, pipeline
 from tf_structvae.models.vae import StructuredVAE
-from tf_structvae.training import callbacks, cluster, workdir
+from tf_structvae.training import callbacks, cluster, fitted_prior, prior_start, workdir
 from tf_structvae.training import config as config_lib
 from tf_structvae.training.checkpoints import Checkpoints
 from tf_structvae.training.from_config import build_model, build_optimizer
@@ -25,7 +26,7 @@ class Experiment:
     """A config at work in a directory: data, model, checkpoints and logs.
 
     Files in `workdir`: config.json, provenance.json, checkpoints/, log.csv, samples.png,
-    tensorboard/, pictures/, scores.json.
+    prior/, tensorboard/, pictures/, scores.json.
     """
 
     def __init__(self, config: ConfigDict, directory: str | Path, distribute: str = "none"):
@@ -51,11 +52,14 @@ class Experiment:
         with cluster.chief_first(self.strategy):
             self.source = self._source("train")
         self.class_names = self.source.info.class_names(config.data.label)
+        if fitted := fitted_prior.Settings.of_config(config):
+            fitted.check(config.model.latent_dim, self.source.count, self._labels)
         keras.utils.set_random_seed(config.seed)  # after TFDS, which draws names from `random`
         with self.strategy.scope():
             self.model = build_model(config, self.source.image_shape, len(self.class_names))
             self.model.compile(build_optimizer(config), jit_compile=config.train.jit)
             self.model.optimizer.build(self.model.trainable_variables)
+            prior_start.start(self.model, self._training_pass)
         self.checkpoints = Checkpoints(
             self.workdir / "checkpoints", self.model, config.train.keep_checkpoints
         )
@@ -81,7 +85,84 @@ class Experiment:
         experiment = cls(config, directory)
         if experiment.checkpoints.restore(checkpoint, allow_missing=True) is None:
             raise FileNotFoundError(f"workdir {directory} holds no {checkpoint} checkpoint.")
+        experiment.take_fitted_prior(checkpoint)
         return experiment
+
+    def _prior_file(self, checkpoint: str) -> Path:
+        return self.workdir / "prior" / f"{checkpoint}.npz"
+
+    def take_fitted_prior(self, checkpoint: str = "last") -> bool:
+        """Puts the prior that was fitted to a checkpoint into the model, if there is one.
+
+        Args:
+          checkpoint: "last" or "best".
+
+        Returns:
+          Whether there was one; of another step, a line says that it is left out.
+
+        Raises:
+          ValueError: its file is damaged.
+        """
+        path = self._prior_file(checkpoint)
+        found = fitted_prior.load(path)
+        if found is None:
+            return False
+        prior, about = found
+        if about["step"] != self.step:
+            print(
+                f"{path} was fitted at step {about['step']}, not at {self.step}: it is left out, "
+                "and bin/fit_prior makes it anew."
+            )
+            return False
+        self.model.replace_prior(prior)
+        return True
+
+    def fit_prior(
+        self,
+        settings: fitted_prior.Settings | None = None,
+        checkpoint: str = "last",
+        progress: bool = True,
+    ) -> None:
+        """Fits a prior to the posteriors of the training images and puts it into model and workdir.
+
+        Training does not take it up: a resumed run goes on with the prior that it trained with.
+
+        Args:
+          settings: which; None: that of the config.
+          checkpoint: that the model was loaded from, beside which it is kept.
+          progress: whether bars are shown.
+
+        Raises:
+          ValueError: the config names none, or there are too few images for it.
+        """
+        settings = settings or fitted_prior.Settings.of_config(self.config)
+        if settings is None:
+            raise ValueError("config.prior.fitted is 'none', so the kind of prior must be given.")
+        found = self.fitted_prior(settings, progress)
+        about = {"step": self.step, **dataclasses.asdict(settings)}
+        fitted_prior.save(self._prior_file(checkpoint), found, about)
+        self.model.replace_prior(found)
+
+    def fitted_prior(self, settings: fitted_prior.Settings, progress: bool = True) -> priors.Prior:
+        """A prior fitted to the posteriors of the training images; the model keeps its own.
+
+        Args:
+          settings: which.
+          progress: whether bars are shown.
+
+        Raises:
+          ValueError: too few images.
+        """
+        settings.check(self.model.latent_dim, self.source.count, self._labels)
+        images = self.source.take(fitted_prior.MOST_IMAGES)
+        return fitted_prior.fit(self.model, self.batches(images), images.count, settings, progress)
+
+    def _labels(self) -> np.ndarray:
+        """Of the training images."""
+        return pipeline.labels(self.source, self.config.data.label)
+
+    def _training_pass(self) -> tf.data.Dataset:
+        return self.batches(self.source)
 
     def summary(self) -> str:
         """What is about to be trained, in a few lines."""
@@ -95,6 +176,10 @@ class Experiment:
         if self.class_names:
             shown = ", ".join(self.class_names[:12]) + (", ..." if self.model.classes > 12 else "")
             lines.append(f"given {c.data.label}, {self.model.classes} classes: {shown}")
+        if not isinstance(self.model.prior, priors.StandardNormal):
+            exact = self.model.prior.has_exact_kl
+            how = "exact" if exact else f"estimated from {self.model.samples} sample(s) of z"
+            lines.append(f"prior: {self.model.prior.describe()}, KL divergence {how}")
         lines += [f"{k.name}: target {k.target:g} nats, {k.kind}" for k in self.model.constraints]
         return "\n".join(lines)
 
@@ -123,6 +208,7 @@ class Experiment:
         config = self.config.copy_and_resolve_references()
         config.model.likelihood = "low_rank"
         exact = build_model(config, self.source.image_shape, self.model.classes)
+        exact.replace_prior(fitted_prior.copy(self.model.prior))
         exact.set_weights(self.model.get_weights())
         return exact
 
@@ -169,7 +255,7 @@ class Experiment:
     @functools.cached_property
     def label_frequencies(self) -> np.ndarray:
         """The share of each class among the training images, [K]."""
-        found = pipeline.labels(self.source, self.config.data.label)
+        found = self._labels()
         counts = np.bincount(found, minlength=self.model.classes)
         return counts / counts.sum()
 
@@ -280,6 +366,7 @@ class Experiment:
             used += [
                 callbacks.ProgressBar(t.steps, self.step),
                 callbacks.CalibrationLog(validation.take(-(-256 // e.batch_size))),
+                callbacks.InformationLog(validation),
                 callbacks.CsvLog(self.workdir / "log.csv"),
                 callbacks.SampleSheet(self.workdir / "samples.png", validation),
                 callbacks.TensorBoardLog(self.workdir / "tensorboard", validation),

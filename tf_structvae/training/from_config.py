@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 from ml_collections import ConfigDict
 
+from tf_structvae import priors
 from tf_structvae.layers import (
     IndependentNormalHead,
     LowRankNormalHead,
@@ -84,6 +85,32 @@ def build_head(config: ConfigDict, channels: int) -> NormalHead:
     )
 
 
+def build_prior(
+    config: ConfigDict, image_shape: tuple[int, int, int], classes: int = 0
+) -> priors.Prior:
+    """The prior that a model trains with.
+
+    Args:
+      config: of an experiment.
+      image_shape: (H, W, C).
+      classes: K of a conditional model; 0: no labels.
+    """
+    p, size = config.prior, config.model.latent_dim
+
+    def one(name: str = "prior") -> priors.Prior:
+        if p.kind == "normal":
+            return priors.Normal(size, name=name)
+        if p.kind == "vamp":
+            return priors.VampPrior(size, image_shape, p.components, name=name)
+        if p.kind == "flow":
+            return priors.Flow(size, name=name)
+        return priors.StandardNormal(size, name=name)
+
+    if not classes or not p.by_label or p.kind == "standard_normal":
+        return one()
+    return priors.Conditional([one(f"prior_{k}") for k in range(classes)])
+
+
 def build_model(
     config: ConfigDict, image_shape: tuple[int, int, int], classes: int = 0
 ) -> StructuredVAE:
@@ -131,6 +158,7 @@ def build_model(
         seed=config.seed,
         accumulate=config.train.accumulate,
         classes=classes,
+        prior=build_prior(config, image_shape, classes),
         name=config.name,
     )
 

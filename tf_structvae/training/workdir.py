@@ -102,6 +102,7 @@ def read_config(workdir: str | Path) -> ConfigDict:
             f"workdir {workdir} holds no run: {saved} does not exist.{which_are_meant(workdir)}"
         )
     config = config_lib.default()
+    config.prior.fitted = "none"  # of runs that are older than this field
     try:
         config.update(json.loads(saved.read_text()))
     except json.JSONDecodeError as error:
