@@ -307,6 +307,7 @@ LATER = {
         "tf_structvae.studies.report:write_comparison",
     ),
     "evaluate": (["evaluate", "--workdir={run}", "--output={out}"], "random_cnn:"),
+    "fit_prior": (["fit_prior", "--workdir={run}", "--kind=flow", "--noexport"], "prior:"),
     "figures": (["figures", "--workdir={run}", "--output={out}"], "figures:"),
     "figures, once some are there": (["figures", "--workdir={run}", "--output={out}"], r"[2-9]/\d+"),
     "fit_distribution": (["fit_distribution", "{smoke}", "--steps=100000", "--batch_size=50", "--output={out}"], "training:"),

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from forked import run
 
+from tf_structvae import priors
 from tf_structvae.datasets import pipeline
 from tf_structvae.evaluation import features, frechet_scores, heldout
 from tf_structvae.evaluation.feature_set import FeatureCollector
@@ -303,10 +304,52 @@ def test_latents_of_the_posterior(ours, tmp_path):
     assert load(direct(runs, tmp_path))["models"] == prior
 
 
+def test_each_prior_has_rows_of_its_own(ours, tmp_path):
+    """Fitted to the run's posteriors; the run keeps its prior, and what is there is not fitted
+    again."""
+    out = tmp_path / "out"
+    words = [f"--workdir={ours}", f"--output={out}", "--features=random_cnn", "--components=3"]
+    words += ["--prior=own,mixture,posterior"]
+    first = run("bin/evaluate", *words, *FLAGS)
+    assert first.returncode == 0, first.stderr
+    found = json.loads((out / "evaluation.json").read_text())["data_sets"]["avatars/16x16_tiny"]
+    own, mixture, posterior = found["models"].values()
+    assert [m["prior"] for m in (own, mixture, posterior)] == [
+        "N(0, I)",
+        "mixture of 3 normals with full covariances",
+        "q(z given x)",
+    ]
+    for text in ("z from a mixture (means)", "z from q(z given x) (samples)"):
+        assert f"| Our VAE, smoke, {text} |" in first.stdout
+    # a mixture of the posteriors fits better than N(0, I), and log p(x given z) is the same
+    assert mixture["estimates"]["kl"]["value"] < own["estimates"]["kl"]["value"] - 0.05
+    assert mixture["estimates"]["log_prob"] == own["estimates"]["log_prob"]
+    assert posterior["estimates"] == own["estimates"]
+    distances = [
+        m["distances"]["random_cnn"]["means"]["frechet"] for m in (own, mixture, posterior)
+    ]
+    assert len({d["value"] for d in distances}) == 3
+    model = Experiment.load(ours).model
+    fitted = next((out / "models").glob("*-mixture.npz"))
+    assert isinstance(model.prior, priors.StandardNormal)
+    before = fitted.stat().st_mtime_ns
+    again = run("bin/evaluate", *words, *FLAGS)
+    assert again.returncode == 0, again.stderr
+    assert again.stdout == first.stdout
+    assert fitted.stat().st_mtime_ns == before
+    forced = run("bin/evaluate", *words, *FLAGS, "--force")
+    assert forced.returncode == 0, forced.stderr
+    assert fitted.stat().st_mtime_ns > before
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
         ({"latents": "past"}, "latents must be one of"),
+        ({"priors": ("own", "gamma")}, "prior must be one or more of .*, got .*gamma"),
+        ({"priors": ()}, "prior must be one or more of"),
+        ({"priors": ("own", "own")}, "prior must name each one once"),
+        ({"components": 0}, "components must be at least 1, got 0"),
         ({"images": 39}, "images must be at least 40, got 39"),
         ({"importance_samples": -1}, "importance_samples must be at least 0"),
         ({"importance_images": 1}, "importance_images must be at least 2"),

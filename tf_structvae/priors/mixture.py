@@ -15,6 +15,9 @@ from tf_structvae.priors.prior import Prior
 from tf_structvae.utilities import checks
 
 _REGULARISATION = 1e-6  # of the mean variance, added to each variance
+_HELD_OUT = 10  # one of so many images decides how far covariances are shrunk
+_LEAST = 10 * _HELD_OUT  # images for that
+_STRENGTHS = (0, 10, 30, 100, 300, 1000, 3000, 10_000)  # of the mean covariance, in images
 
 
 @keras.saving.register_keras_serializable(package="tf_structvae")
@@ -86,12 +89,16 @@ class Mixture(Prior):
         seed: int = 0,
         draws: int = 4,
         iterations: int = 200,
-        tolerance: float = 1e-3,
+        tolerance: float = 1e-2,
     ) -> Mixture:
         """The mixture of the greatest likelihood for draws of the aggregated posterior.
 
         Expectation maximisation by scikit-learn from a k-means start, until the mean log p(z)
         changes by less than `tolerance` nats; 1e-6 of the mean variance is added to every variance.
+        Few images fit a full covariance badly, so each is shrunk to their mean W, as
+        (n_k C_k + s W) / (n_k + s) with n_k images in component k and the s of 0 to 10,000 that
+        gives the highest log p(z) to every tenth image, which is not fitted to. Of fewer than 100
+        images all are fitted to, and s = L.
 
         Args:
           posterior: of at least as many images as components, and more than L.
@@ -110,7 +117,11 @@ class Mixture(Prior):
         checks.integer("iterations", iterations)
         posterior.check_count("a mixture", posterior.latent_dim + 1)
         posterior.check_count(f"a mixture of {components}", components)
-        z = posterior.sample(draws, seed)
+        known, held_out = posterior, None
+        if len(posterior) >= max(_LEAST, 2 * components):
+            left_out = np.arange(len(posterior)) % _HELD_OUT == 0
+            known, held_out = posterior.subset(~left_out), posterior.subset(left_out)
+        z = known.sample(draws, seed)
         found = mixture.GaussianMixture(
             components,
             covariance_type="full",
@@ -128,7 +139,12 @@ class Mixture(Prior):
                 f"tolerance above {tolerance:g} nats.",
                 stacklevel=2,
             )
-        return cls.of(found.weights_, found.means_, found.covariances_)
+        parts = found.weights_, found.means_, found.covariances_
+        if held_out is None:
+            return _shrunk(*parts, len(known), posterior.latent_dim)
+        test = held_out.sample(draws, np.random.default_rng([seed, 1]))
+        candidates = [_shrunk(*parts, len(known), s) for s in _STRENGTHS]
+        return max(candidates, key=lambda m: _mean_log_prob(m, test))
 
     @property
     def noise_size(self) -> int:
@@ -156,6 +172,20 @@ class Mixture(Prior):
 
     def get_config(self):
         return {**super().get_config(), "components": self.components}
+
+
+def _mean_log_prob(prior: Mixture, z: np.ndarray) -> float:
+    blocks = np.array_split(z, -(-len(z) // 1000))
+    return float(np.mean(np.concatenate([prior.log_prob(block) for block in blocks])))
+
+
+def _shrunk(weights, means, covariances, images: int, strength: float) -> Mixture:
+    """With each covariance shrunk to their mean; see `Mixture.fit`."""
+    mean = np.einsum("k,kij->ij", weights, covariances)
+    counts = (images * weights)[:, np.newaxis, np.newaxis]
+    return Mixture.of(
+        weights, means, (counts * covariances + strength * mean) / (counts + strength)
+    )
 
 
 def diagonal(logits: Any, means: np.ndarray, stddevs: np.ndarray) -> Mixture:

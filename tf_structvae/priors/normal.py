@@ -43,8 +43,8 @@ class Normal(Prior):
     Examples:
       >>> import tf_structvae as sv
       >>> prior = sv.priors.Normal(2)
-      >>> prior.log_prob([[0.0, 0.0]]).numpy().round(4).tolist()
-      [-1.8379]
+      >>> print(f"{prior.log_prob([[0.0, 0.0]]).numpy()[0]:.4f}")
+      -1.8379
     """
 
     has_exact_kl = True

@@ -36,8 +36,11 @@ def main() -> None:
     from tf_structvae.studies.demonstration import Demonstration
 
     model = tf.saved_model.load(str(version))  # kept: its signatures hold no variables
-    shown = Demonstration(model.signatures, directory.absolute().name, _SEED.value)
-    edits = default_edits(10, _data(version), shown.image_shape)
+    content = _card(version)
+    prior = content.get("prior", "N(0, I)")
+    shown = Demonstration(model.signatures, directory.absolute().name, _SEED.value, prior)
+    data = (content.get("training") or {}).get("config", {}).get("data", {}).get("name", "")
+    edits = default_edits(10, data, shown.image_shape)
     drawings = {
         "samples": shown.samples,
         "interpolation": shown.interpolation,
@@ -52,11 +55,10 @@ def main() -> None:
     print("next      make edit: paint in the browser; make train: train such a model yourself")
 
 
-def _data(version: Path) -> str:
-    """The data set that the model card names; "" without one."""
+def _card(version: Path) -> dict:
+    """The model card; {} without one."""
     card = version / "model_card.json"
-    content = json.loads(card.read_text(encoding="utf-8")) if card.exists() else {}
-    return content.get("training", {}).get("config", {}).get("data", {}).get("name", "")
+    return json.loads(card.read_text(encoding="utf-8")) if card.exists() else {}
 
 
 def run() -> None:

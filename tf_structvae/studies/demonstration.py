@@ -33,13 +33,14 @@ class Demonstration:
       signatures: those of a SavedModel of `export`.
       name: of the model, for the titles.
       seed: of all draws.
+      prior: what its z are drawn from, in words.
 
     Raises:
       ValueError: a signature is missing, as `manipulate` of a standard VAE is, or labels are
         needed.
     """
 
-    def __init__(self, signatures: Any, name: str, seed: int = 0):
+    def __init__(self, signatures: Any, name: str, seed: int = 0, prior: str = "N(0, I)"):
         missing = [s for s in NEEDED if s not in signatures]
         if missing:
             raise ValueError(
@@ -51,6 +52,7 @@ class Demonstration:
             raise ValueError(f"{name} must be a model without labels: it draws given a class.")
         self.image_shape: tuple[int, int, int] = tuple(inputs["values"].shape[1:])
         self._signatures, self._name, self._seed = signatures, name, seed
+        self._prior = prior
 
     def samples(self) -> Figure:
         """A sheet of draws from the prior."""
@@ -60,8 +62,8 @@ class Demonstration:
         page = Page(
             tiled_height(wide, height, width, _COLUMNS, _ROWS),
             f"Samples of the model {self._name}",
-            "Each is drawn from the prior: z ~ N(0, I), then mean(z) + P(z) omega with "
-            f"omega ~ N(0, I). Seed {self._seed}.",
+            f"Each is drawn with z from the prior, {self._prior}, and then as mean(z) + P(z) omega "
+            f"with omega ~ N(0, I). Seed {self._seed}.",
         )
         page.picture(0.05, 0.0, wide, tile(colorize(Row("", images)), _COLUMNS))
         return page.figure

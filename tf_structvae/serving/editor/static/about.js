@@ -15,7 +15,7 @@ export function describe(info) {
     Version: info.version,
     Resolution: `${width} × ${height} pixels, ${kind}`,
     Distribution: info.rank ? `low-rank normal of rank ${info.rank}` : "independent normal",
-    "Latent code": `${info.latent_dim} numbers`,
+    "Latent code": `${info.latent_dim} numbers, drawn from ${info.card?.prior ?? "N(0, I)"}`,
     Classes: info.classes.join(", "),
     Parameters: info.card?.parameters?.toLocaleString("en"),
     "Data set": data?.name ?? untold,
