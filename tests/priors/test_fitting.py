@@ -203,3 +203,18 @@ def test_wrong_input_is_one_clear_error(run, message):
 def test_a_mixture_that_has_not_converged_warns():
     with pytest.warns(UserWarning, match="still changed after 1 iterations"):
         priors.Mixture.fit(good(400), 5, iterations=1, tolerance=1e-12)
+
+
+def test_covariances_that_few_images_fit_are_shrunk():
+    """12 images for each of 10 covariances in 10 dimensions, where the truth has one."""
+    from sklearn.mixture import GaussianMixture
+
+    rng = np.random.default_rng(4)
+    root = np.diag(np.linspace(0.3, 2.0, 10)) + 0.2 * rng.normal(size=(10, 10))
+    z, fresh = rng.normal(size=(120, 10)) @ root, rng.normal(size=(4000, 10)) @ root
+    found = priors.Mixture.fit(narrow(z, 0.1), 10)
+    plain = GaussianMixture(10, reg_covar=1e-6, random_state=0).fit(narrow(z, 0.1).sample(4))
+    truth = priors.Normal.fit(narrow(fresh, 0.1)).log_prob(fresh)
+    lost = np.mean(truth - found.log_prob(fresh))
+    assert lost < 10
+    assert np.mean(truth - plain.score_samples(fresh)) > 3 * lost

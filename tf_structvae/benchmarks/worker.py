@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tf_structvae.benchmarks import data, implementations, serving, train_step
+from tf_structvae.benchmarks import data, implementations, prior, serving, train_step
 from tf_structvae.benchmarks.problem import Problem
 from tf_structvae.utilities import memory
 
@@ -24,6 +24,8 @@ def _wait(result) -> None:
 def _build(job: dict) -> Callable | None:
     if job.get("suite") == "train":
         return train_step.build(job["implementation"], job["problem"])
+    if job.get("suite") == "priors":
+        return prior.build(job["operation"], job["problem"])
     build = implementations.IMPLEMENTATIONS[job["implementation"]]
     return build(Problem(**job["problem"]), job["operation"], job["through_features"])
 

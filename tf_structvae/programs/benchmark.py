@@ -14,7 +14,7 @@ from tf_structvae.utilities.files import save_figure, write_whole
 _SUITE = flags.DEFINE_enum(
     "suite",
     "distribution",
-    ["distribution", "accuracy", "train", "data", "serving", "editor"],
+    ["distribution", "accuracy", "train", "data", "serving", "editor", "priors"],
     "What to measure.",
 )
 _QUICK = flags.DEFINE_bool("quick", False, "Fewer sizes and repeats: two minutes.")
@@ -23,7 +23,16 @@ _OUTPUT = flags.DEFINE_string("output", "runs/benchmark", "Where tables and plot
 
 
 def main() -> None:
-    from tf_structvae.benchmarks import accuracy, data, editor, plot, runner, serving, train_step
+    from tf_structvae.benchmarks import (
+        accuracy,
+        data,
+        editor,
+        plot,
+        prior,
+        runner,
+        serving,
+        train_step,
+    )
 
     if _SUITE.value == "editor":
         editor.check()
@@ -39,6 +48,10 @@ def main() -> None:
         results = runner.run(train_step.jobs(_QUICK.value))
         text += train_step.table(results)
         write_whole(output / "train.json", json.dumps(results, indent=1) + "\n")
+    elif _SUITE.value == "priors":
+        results = runner.run(prior.jobs(_QUICK.value))
+        text += prior.table(results)
+        write_whole(output / "priors.json", json.dumps(results, indent=1) + "\n")
     elif _SUITE.value == "data":
         results = runner.run(data.jobs(_QUICK.value, _DATA.value))
         consumed = runner.run(data.consumption_jobs(results))
