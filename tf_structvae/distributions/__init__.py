@@ -2,6 +2,7 @@
 
 from tf_structvae.distributions import divergence  # registers the KL divergences
 from tf_structvae.distributions.feature_low_rank_normal import FeatureLowRankMultivariateNormal
+from tf_structvae.distributions.local.distribution import LocalLowRankNormal
 from tf_structvae.distributions.low_rank_normal import LowRankMultivariateNormal, Summary
 from tf_structvae.distributions.operations import PrincipalComponents
 
@@ -9,6 +10,7 @@ from_tfp_covariance = divergence.from_tfp_covariance
 
 __all__ = [
     "FeatureLowRankMultivariateNormal",
+    "LocalLowRankNormal",
     "LowRankMultivariateNormal",
     "PrincipalComponents",
     "Summary",

@@ -1,0 +1,1 @@
+"""Sparse triangular factors of precisions on a grid of pixels."""

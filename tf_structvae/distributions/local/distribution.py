@@ -1,0 +1,523 @@
+"""The multivariate normal with covariance P P^T + (A^T A)^-1: low rank, and local."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_probability as tfp
+
+from tf_structvae.distributions import shapes
+from tf_structvae.distributions.local.conditional import ConditionalNormal
+from tf_structvae.distributions.local.operator import LocalOperator
+from tf_structvae.distributions.local.window import Window
+from tf_structvae.distributions.low_rank_normal import LowRankMultivariateNormal, Summary
+from tf_structvae.distributions.operations import PrincipalComponents
+
+tfd = tfp.distributions
+_EXACT = 4096  # entries up to which variances are computed by solves
+_BLOCK = 64  # columns of the identity solved at once
+
+
+class LocalLowRankNormal(tfp.distributions.Distribution):
+    """Multivariate normal over the entries of a grid: Sigma = P P^T + (A^T A)^-1.
+
+    ```none
+    y = loc + P omega_p + A^-1 omega_d,    omega_p ~ N(0, I_R), omega_d ~ N(0, I_N)
+    ```
+
+    It is the paper's distribution (eq. 3) with a local precision in the place of D: A is sparse and
+    lower triangular in raster order, channels last,
+
+    ```none
+    (A e)_i = (e_i - sum_j w_ij e_j) / s_i
+    ```
+
+    over the predecessors j of an entry i: all channels of the earlier pixels within `radius`, and
+    the earlier channels of its own pixel. Without P this is the sparse Cholesky precision of Dorta
+    et al. (2018); without predecessors it is `LowRankMultivariateNormal` with D = diag(s^2).
+
+    With Q = A P and y = A (x - loc), y is N(0, Q Q^T + I), so the density is that of
+    `LowRankMultivariateNormal` at y, exact in float32, and log|A|. A y and A P are sums of shifted
+    images; neither N x N nor sparse matrices are built. Samples with all their noise take a forward
+    substitution over the wavefronts of the grid.
+
+    A is invertible whatever w is, but A^-1 amplifies noise where the |w| of an entry sum to 1 or
+    more; whoever makes w has to bound it.
+
+    Examples:
+      >>> import numpy as np, tf_structvae as sv
+      >>> neighbours = np.zeros([3, 1, 1, 1], np.float32)  # 3 pixels in a row, 1 channel
+      >>> neighbours[1:] = 0.5  # each depends on the one before
+      >>> p = sv.distributions.LocalLowRankNormal(np.zeros(3, np.float32), 1.0, (3, 1), neighbours)
+      >>> p.covariance().numpy().astype(float).round(4).tolist()
+      [[1.0, 0.5, 0.25], [0.5, 1.25, 0.625], [0.25, 0.625, 1.3125]]
+    """
+
+    def __init__(
+        self,
+        loc,
+        scale,
+        grid,
+        neighbours=None,
+        channels=None,
+        cov_factor=None,
+        radius: int = 1,
+        mask=None,
+        validate_args: bool = False,
+        allow_nan_stats: bool = True,
+        name: str = "LocalLowRankNormal",
+    ):
+        """
+        Args:
+          loc: mean, [..., N].
+          scale: s > 0, the standard deviation of an entry given its predecessors without P; scalar
+            or [..., N].
+          grid: pixels along each axis and then channels: (W, C), (H, W, C) or (D, H, W, C), of
+            product N.
+          neighbours: w of the earlier pixels, [..., *grid, J, C], J = ((2 radius + 1)^n - 1) / 2 in
+            raster order on n axes; None: zero.
+          channels: w of the earlier channels of the same pixel, [..., *grid, C], of which what is
+            below the diagonal counts; None: zero.
+          cov_factor: P, [..., N, R]; None: R = 0.
+          radius: of the neighbourhood, >= 0.
+          mask: bool [N] or [..., N], the entries that count; the others are `loc` in samples, and
+            neither in the density nor predecessors of any.
+          validate_args: check that scale is positive at run time.
+          allow_nan_stats: as in every `tfd.Distribution`; all statistics are defined.
+          name: name scope of the operations.
+
+        Raises:
+          ValueError: shapes that do not fit each other.
+        """
+        parameters = dict(locals())
+        with tf.name_scope(name) as name:
+            window = Window(tuple(int(n) for n in grid), radius)
+            loc, scale, neighbours, channels, cov_factor = shapes.convert(
+                loc=loc,
+                scale=scale,
+                neighbours=neighbours,
+                channels=channels,
+                cov_factor=cov_factor,
+            )
+            shapes.check_shape("loc", loc.shape, 1, "[..., N]")
+            if loc.shape[-1] != window.size:
+                raise ValueError(
+                    f"loc must have shape [..., N] with N = {window.size} entries of the grid "
+                    f"{window.grid}, got {loc.shape}."
+                )
+            _check_end("neighbours", neighbours, window.neighbours_shape)
+            _check_end("channels", channels, (*window.grid, window.channels))
+            if scale.shape.rank and scale.shape[-1] != 1:
+                shapes.check_event("scale", scale.shape[-1:], loc)
+            if cov_factor is not None:
+                shapes.check_shape("cov_factor", cov_factor.shape, 2, "[..., N, R]")
+                shapes.check_event("cov_factor", cov_factor.shape[-2:-1], loc)
+                if cov_factor.shape[-1] == 0:
+                    cov_factor = None
+            if validate_args:
+                positive = tf.debugging.assert_positive(scale, "scale must be positive.")
+                with tf.control_dependencies([positive] if positive is not None else []):
+                    scale = tf.identity(scale)
+            self._loc, self._scale, self._window = loc, scale, window
+            self._neighbours, self._channels, self._cov_factor = neighbours, channels, cov_factor
+            self._mask = None if mask is None else tf.convert_to_tensor(mask, tf.bool)
+            if self._mask is not None:
+                shapes.check_event("mask", self._mask.shape[-1:], loc)
+            super().__init__(
+                dtype=loc.dtype,
+                reparameterization_type=tfd.FULLY_REPARAMETERIZED,
+                validate_args=validate_args,
+                allow_nan_stats=allow_nan_stats,
+                parameters=parameters,
+                name=name,
+            )
+
+    @classmethod
+    def _parameter_properties(cls, dtype, num_classes=None):
+        def axes(name):
+            def count(self):
+                own = len(self._window.grid)
+                return {"neighbours": own + 2, "channels": own + 1}[name]
+
+            return tfp.util.ParameterProperties(event_ndims=count)
+
+        return dict(
+            loc=tfp.util.ParameterProperties(event_ndims=1),
+            scale=tfp.util.ParameterProperties(
+                event_ndims=lambda self: min(1, self._scale.shape.rank)
+            ),
+            neighbours=axes("neighbours"),
+            channels=axes("channels"),
+            cov_factor=tfp.util.ParameterProperties(event_ndims=2),
+        )
+
+    # --- Parameters -----------------------------------------------------------------------------
+
+    @property
+    def loc(self) -> tf.Tensor:
+        """Mean, [..., N]."""
+        return self._loc
+
+    @property
+    def scale(self) -> tf.Tensor:
+        """s as it was given, scalar or [..., N]."""
+        return self._scale
+
+    @property
+    def cov_factor(self) -> tf.Tensor | None:
+        """P, [..., N, R]; None if R = 0."""
+        return self._cov_factor
+
+    @property
+    def rank(self) -> int:
+        """R, the number of columns of P."""
+        return 0 if self._cov_factor is None else self._cov_factor.shape[-1]
+
+    @property
+    def window(self) -> Window:
+        """The grid, and which entries of it are predecessors."""
+        return self._window
+
+    def _event_shape(self):
+        return tf.TensorShape([self._window.size])
+
+    def _event_shape_tensor(self):
+        return tf.constant([self._window.size])
+
+    # --- The algebra ----------------------------------------------------------------------------
+
+    def local(self) -> LocalOperator:
+        """A, with which entries that do not count have nothing to do."""
+        window, dtype = self._window, self.dtype
+        loc_shape = tf.shape(self._loc)
+        scale = tf.broadcast_to(
+            self._scale, tf.broadcast_dynamic_shape(tf.shape(self._scale), loc_shape[-1:])
+        )
+        neighbours, channels = self._neighbours, self._channels
+        if neighbours is None:
+            neighbours = tf.zeros(window.neighbours_shape, dtype)
+        if self._mask is not None:
+            counted = self._grid(tf.cast(self._mask, dtype))
+            scale = tf.where(self._mask, scale, tf.ones([], dtype))
+            return LocalOperator(window, neighbours, channels, self._grid(scale)).among(counted)
+        return LocalOperator(window, neighbours, channels, self._grid(scale))
+
+    def _grid(self, x: tf.Tensor) -> tf.Tensor:
+        """[..., N] -> [..., *grid]."""
+        return tf.reshape(x, tf.concat([tf.shape(x)[:-1], self._window.grid], 0))
+
+    def _counted(self, x: tf.Tensor) -> tf.Tensor:
+        """Zero where entries do not count, [..., N, K]."""
+        if self._mask is None:
+            return x
+        return tf.where(self._mask[..., tf.newaxis], x, tf.zeros([], x.dtype))
+
+    def _factor(self) -> tf.Tensor:
+        return self._counted(tf.convert_to_tensor(self._cov_factor))
+
+    def _whitened(self, local: LocalOperator) -> LowRankMultivariateNormal:
+        """N(0, Q Q^T + I) of y = A (x - loc)."""
+        diag = tf.ones([1], self.dtype) if self._mask is None else tf.cast(self._mask, self.dtype)
+        q = local.matmul(self._factor())
+        return LowRankMultivariateNormal(tf.zeros([self._window.size], self.dtype), q, diag)
+
+    def _residual(self, value: tf.Tensor, local: LocalOperator) -> tf.Tensor:
+        """A (x - loc), [*sample, *batch, N]."""
+        shapes.check_value("value", value.shape, self._window.size, self.batch_shape)
+        residual = self._counted((value - self._loc)[..., tf.newaxis])
+        return local.matmul(residual)[..., 0]
+
+    def _entries(self) -> tf.Tensor:
+        """How many count, float64."""
+        if self._mask is None:
+            return tf.constant(self._window.size, tf.float64)
+        return tf.reduce_sum(tf.cast(self._mask, tf.float64), axis=-1)
+
+    def _log_prob(self, value):
+        local = self.local()
+        y = self._residual(value, local)
+        if self.rank:
+            found = tf.cast(self._whitened(local).log_prob(y), tf.float64)
+        else:
+            square = tf.reduce_sum(tf.square(tf.cast(y, tf.float64)), axis=-1)
+            found = -0.5 * (square + self._entries() * math.log(2.0 * math.pi))
+        return tf.cast(found + local.log_det(), self.dtype)
+
+    def _entropy(self):
+        local = self.local()
+        if self.rank:
+            found = tf.cast(self._whitened(local).entropy(), tf.float64)
+        else:
+            found = 0.5 * self._entries() * (1.0 + math.log(2.0 * math.pi))
+        return self._batched(found - local.log_det())
+
+    def _batched(self, x: tf.Tensor) -> tf.Tensor:
+        x = tf.cast(x, self.dtype)
+        return tf.broadcast_to(
+            x, tf.broadcast_dynamic_shape(tf.shape(x), self.batch_shape_tensor())
+        )
+
+    def entropy_floor(self) -> tf.Tensor:
+        """The entropy without P, N/2 log(2 pi e) + sum log s nats, [*batch]."""
+        with self._name_and_control_scope("entropy_floor"):
+            constant = 0.5 * self._entries() * (1.0 + math.log(2.0 * math.pi))
+            return self._batched(constant - self.local().log_det())
+
+    def summarize(self, value) -> Summary:
+        """Log-density, entropy and noise posterior from one factorisation.
+
+        Args:
+          value: [*sample, *batch, N].
+
+        Returns:
+          See `LowRankMultivariateNormal.summarize`; without P the noise has no entries.
+        """
+        with self._name_and_control_scope("summarize"):
+            value = tf.convert_to_tensor(value, self.dtype)
+            if not self.rank:
+                noise = tf.zeros(tf.concat([tf.shape(value)[:-1], [0]], 0), self.dtype)
+                covariance = tf.zeros(tf.concat([self.batch_shape_tensor(), [0, 0]], 0), self.dtype)
+                return Summary(self._log_prob(value), self._entropy(), noise, covariance)
+            local = self.local()
+            found = self._whitened(local).summarize(self._residual(value, local))
+            log_det = tf.cast(local.log_det(), self.dtype)
+            return Summary(
+                found.log_prob + log_det,
+                self._batched(found.entropy - log_det),
+                found.noise_mean,
+                found.noise_covariance,
+            )
+
+    def noise_posterior(self, value) -> tuple[tf.Tensor, tf.Tensor]:
+        """Mean and covariance of omega_p given a value.
+
+        Args:
+          value: [*sample, *batch, N].
+
+        Returns:
+          Mean [*sample, *batch, R] and covariance [*batch, R, R].
+        """
+        summary = self.summarize(value)
+        return summary.noise_mean, summary.noise_covariance
+
+    def standardized_residual(self, value) -> tf.Tensor:
+        """What omega_p does not explain of omega_d, each entry over its standard deviation.
+
+        Args:
+          value: [*batch, N].
+
+        Returns:
+          [*batch, N], each of variance one under the distribution.
+        """
+        with self._name_and_control_scope("standardized_residual"):
+            local = self.local()
+            y = self._residual(tf.convert_to_tensor(value, self.dtype), local)
+            return self._whitened(local).standardized_residual(y) if self.rank else y
+
+    # --- Moments --------------------------------------------------------------------------------
+
+    def _mean(self):
+        shape = tf.concat([self.batch_shape_tensor(), [self._window.size]], 0)
+        return tf.broadcast_to(self._loc, shape)
+
+    _mode = _mean
+
+    def _variance(self):
+        if self._window.size > _EXACT:
+            raise NotImplementedError(
+                f"variance is exact up to {_EXACT} entries, each of which takes a solve; this "
+                f"event has {self._window.size}: `estimate_variance` draws."
+            )
+        local, found = self.local(), []
+        eye = tf.eye(self._window.size, dtype=self.dtype)
+        for start in range(0, self._window.size, _BLOCK):
+            column = self._counted(eye[:, start : start + _BLOCK])
+            found.append(tf.reduce_sum(tf.square(local.solve_transposed(column)), axis=-2))
+        return self._event(tf.concat(found, axis=-1) + self._explained())
+
+    def _explained(self) -> tf.Tensor:
+        """The diagonal of P P^T, [..., N]."""
+        if not self.rank:
+            return tf.zeros([self._window.size], self.dtype)
+        return tf.reduce_sum(tf.square(self._factor()), axis=-1)
+
+    def _event(self, x: tf.Tensor) -> tf.Tensor:
+        shape = tf.concat([self.batch_shape_tensor(), [self._window.size]], 0)
+        return tf.broadcast_to(x, tf.broadcast_dynamic_shape(tf.shape(x), shape))
+
+    def estimate_variance(self, draws: int = 100, seed: Any = 0) -> tuple[tf.Tensor, tf.Tensor]:
+        """The variance of each entry from draws of the local noise; the part of P is exact.
+
+        Args:
+          draws: how many.
+          seed: an integer, or two.
+
+        Returns:
+          Variances [*batch, N] and their standard errors, sqrt(2 / draws) of the local part.
+        """
+        with self._name_and_control_scope("estimate_variance"):
+            noise = tf.random.stateless_normal(
+                tf.concat([self.batch_shape_tensor(), [self._window.size, draws]], 0),
+                tfp.random.sanitize_seed(seed),
+                dtype=self.dtype,
+            )
+            drawn = self.local().solve(self._counted(noise))
+            local = tf.reduce_mean(tf.square(drawn), axis=-1)
+            return self._event(local + self._explained()), self._event(
+                local * math.sqrt(2.0 / draws)
+            )
+
+    def _stddev(self):
+        return tf.sqrt(self._variance())
+
+    def _covariance(self):
+        columns = self._counted(tf.eye(self._window.size, dtype=self.dtype))
+        root = self.local().solve(columns)
+        found = tf.matmul(root, root, transpose_b=True)
+        if self.rank:
+            factor = self._factor()
+            found += tf.matmul(factor, factor, transpose_b=True)
+        shape = tf.concat([self.batch_shape_tensor(), [self._window.size] * 2], 0)
+        return tf.broadcast_to(found, shape)
+
+    def covariance_row(self, index) -> tf.Tensor:
+        """Row `index` of Sigma, P p_i + A^-1 A^-T e_i (the covariance to one entry, Fig. 2).
+
+        Args:
+          index: int scalar in [0, N).
+
+        Returns:
+          [*batch, N].
+        """
+        with self._name_and_control_scope("covariance_row"):
+            index = shapes.indices("index", index, self._window.size, 0)
+            unit = tf.one_hot(index, self._window.size, dtype=self.dtype)[:, tf.newaxis]
+            local = self.local()
+            row = local.solve(local.solve_transposed(self._counted(unit)))[..., 0]
+            if self.rank:
+                factor = self._factor()
+                row += tf.linalg.matvec(factor, tf.gather(factor, index, axis=-2))
+            return self._event(row)
+
+    # --- Samples --------------------------------------------------------------------------------
+
+    def _sample_n(self, n, seed=None):
+        seeds = tfp.random.split_seed(seed, n=2, salt="LocalLowRankNormal")
+        batch = tf.concat([[n], self.batch_shape_tensor()], 0)
+
+        def noise(size, seed):
+            return tf.random.stateless_normal(tf.concat([batch, [size]], 0), seed, dtype=self.dtype)
+
+        return self.sample_from_noise(
+            noise(self.rank, seeds[0]), noise(self._window.size, seeds[1])
+        )
+
+    def sample_from_noise(self, factor_noise, local_noise=None) -> tf.Tensor:
+        """loc + P omega_p + A^-1 omega_d.
+
+        Args:
+          factor_noise: omega_p, [*sample, *batch, R].
+          local_noise: omega_d, [*sample, *batch, N]; None means zero: a picture of loc and P alone,
+            which takes no solve.
+
+        Returns:
+          [*sample, *batch, N].
+        """
+        with self._name_and_control_scope("sample_from_noise"):
+            factor_noise = tf.convert_to_tensor(factor_noise, self.dtype)
+            shapes.check_value("factor_noise", factor_noise.shape, self.rank, self.batch_shape, "R")
+            shape = tf.concat([tf.shape(factor_noise)[:-1], [self._window.size]], 0)
+            found = tf.broadcast_to(
+                self._loc, tf.broadcast_dynamic_shape(tf.shape(self._loc), shape)
+            )
+            if self.rank:
+                found += tf.linalg.matvec(self._factor(), factor_noise)
+            if local_noise is not None:
+                noise = tf.convert_to_tensor(local_noise, self.dtype)
+                shapes.check_value("local_noise", noise.shape, self._window.size, self.batch_shape)
+                found += self.local().solve(self._counted(noise[..., tf.newaxis]))[..., 0]
+            return found
+
+    # --- What the paper does with it ------------------------------------------------------------
+
+    def principal_components(self) -> PrincipalComponents:
+        """Those of P, strongest first; see `LowRankMultivariateNormal.principal_components`."""
+        return self._of_factor().principal_components()
+
+    def scale_components(self, scales) -> LocalLowRankNormal:
+        """P with its principal components scaled (eq. 4); A stays.
+
+        Args:
+          scales: [..., R].
+
+        Returns:
+          A distribution of the same kind.
+        """
+        return self.copy(cov_factor=self._of_factor().scale_components(scales).cov_factor)
+
+    def _of_factor(self) -> LowRankMultivariateNormal:
+        if not self.rank:
+            raise ValueError("cov_factor must have at least one column, this one has none.")
+        return LowRankMultivariateNormal(self._loc, self._factor(), tf.ones([], self.dtype))
+
+    def marginal(self, indices) -> LocalLowRankNormal:
+        """Not defined: the other entries leave no local precision behind.
+
+        Args:
+          indices: int [K].
+
+        Raises:
+          NotImplementedError: always.
+        """
+        raise NotImplementedError(
+            "a LocalLowRankNormal has no marginal of the same kind; of a few entries take "
+            "`covariance_row` of each."
+        )
+
+    def condition(
+        self,
+        mask,
+        value,
+        noise_variance=None,
+        tolerance: float = 1e-6,
+        max_iterations: int = 1000,
+    ) -> ConditionalNormal:
+        """The distribution given the entries under the mask, by conjugate gradients.
+
+        Args:
+          mask: bool, [..., N]; True where observed.
+          value: [..., N]; read only where the mask is True.
+          noise_variance: scalar > 0, of the observation; None or 0: exact.
+          tolerance: of the solves, |residual| over |right-hand side|.
+          max_iterations: of each solve.
+
+        Returns:
+          A distribution with mean, samples and the number of iterations.
+
+        Raises:
+          ValueError: an argument is not as above.
+        """
+        mask = tf.convert_to_tensor(mask)
+        if mask.dtype != tf.bool:
+            raise ValueError(f"mask must be bool, got {mask.dtype.name}.")
+        value = tf.convert_to_tensor(value, self.dtype)
+        for name, x in (("mask", mask), ("value", value)):
+            shapes.check_value(name, x.shape, self._window.size, self.batch_shape)
+        noise = 0.0 if noise_variance is None else float(noise_variance)
+        if not (np.isfinite(noise) and noise >= 0):
+            raise ValueError(f"noise_variance must be finite and >= 0, got {noise_variance}.")
+        if self._mask is not None:
+            mask = mask & self._mask
+        return ConditionalNormal(self, mask, value, noise, tolerance, max_iterations)
+
+
+def _check_end(name: str, x, wanted: tuple[int, ...]) -> None:
+    if x is not None and not (
+        x.shape.rank is not None
+        and x.shape.rank >= len(wanted)
+        and x.shape[-len(wanted) :].is_compatible_with(wanted)
+    ):
+        raise ValueError(f"{name} must have shape [..., {str(wanted)[1:-1]}], got {x.shape}.")
