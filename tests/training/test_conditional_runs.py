@@ -9,15 +9,16 @@ import pytest
 import tensorflow as tf
 from small_run import smoke
 
-from tf_structvae import datasets
+from tf_structvae import datasets, priors
 from tf_structvae.datasets import pipeline
 from tf_structvae.datasets.first_images import within_classes
 from tf_structvae.evaluation import calibration, importance
-from tf_structvae.export import card
+from tf_structvae.export import card, export
 from tf_structvae.models import class_labels
 from tf_structvae.studies import drawings, report, scores
 from tf_structvae.studies.collection import Settings
 from tf_structvae.studies.evaluate import evaluate
+from tf_structvae.training import config as config_lib
 from tf_structvae.training import workdir
 from tf_structvae.training.experiment import Experiment
 from tf_structvae.training.preflight import decision, of_run
@@ -266,3 +267,58 @@ def test_program(data_dir, tmp_path):
     found = json.loads((tmp_path / "models/smoke/1/model_card.json").read_text())
     assert list(found["signatures"]["decode"]["inputs"]) == ["latents", "labels"]
     assert len(found["classes"]) > 2
+
+
+def test_a_prior_of_each_label_is_fitted_drawn_and_exported(data_dir, tmp_path):
+    c = config(data_dir, tmp_path)
+    c.prior.fitted, c.prior.by_label = "normal", True
+    experiment = Experiment(c, tmp_path / "run")
+    experiment.start()
+    experiment.train()
+    experiment.fit_prior(progress=False)
+    prior = Experiment.load(tmp_path / "run").model.prior
+    assert isinstance(prior, priors.Conditional)
+    labels = experiment._labels()
+    posterior = priors.AggregatedPosterior.of(
+        experiment.model.encode, experiment.batches(experiment.source)
+    )
+    for k, own in enumerate(prior.priors):
+        mean, covariance = posterior.subset(labels == k).moments()
+        np.testing.assert_allclose(own.mean, mean, atol=1e-5)
+        np.testing.assert_allclose(own.covariance, covariance, atol=1e-5)
+    p = next(scores.prior_distributions(experiment, 20, seed=3))[1]
+    (drawn,) = experiment.draw_labels(20, 3)
+    z = prior.sample(20, 3, drawn)
+    np.testing.assert_allclose(p.mean(), experiment.model.decode(z, drawn).mean(), atol=1e-5)
+    path = export(experiment.exact_model, tmp_path / "m", warm_up=False)
+    signature = tf.saved_model.load(str(path)).signatures["sample"]
+    given = {"seeds": tf.constant([[0, 1], [0, 1]]), "labels": tf.constant([0, 1])}
+    first, second = signature(**given)["latents"].numpy()
+    assert np.abs(first - second).max() > 1e-3  # the same noise, another prior
+    assert report.class_sheet(experiment, 3) is not None
+
+
+def test_a_prior_by_label_needs_images_of_each(data_dir, tmp_path):
+    c = config(data_dir, tmp_path)
+    c.prior.by_label, c.prior.components = True, 200
+    with pytest.raises(ValueError, match=r"at least 200 training images of label \d, got \d+"):
+        Experiment(c, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data.label": ""}, "prior.by_label = True: must be False without data.label"),
+        ({"prior.by_label": False, "prior.kind": "vamp"}, "by_label = False: must be True for a V"),
+        ({"prior.kind": "mixture"}, "prior.kind = 'mixture': must be one of standard_normal"),
+        ({"prior.fitted": "gamma"}, "prior.fitted = 'gamma': must be one of none, normal, mixture"),
+        ({"prior.components": 0}, "prior.components = 0: must be a positive integer"),
+        ({"prior.fitted": "flow", "model.latent_dim": 1}, "must be at least 2 for a flow"),
+    ],
+)
+def test_priors_that_cannot_be_are_refused(changes, message, data_dir, tmp_path):
+    c = config(data_dir, tmp_path)
+    c.prior.by_label = True
+    c.update_from_flattened_dict(changes)
+    with pytest.raises(ValueError, match=message):
+        config_lib.validate(c)
