@@ -83,9 +83,11 @@ def write_sheet(experiment: Experiment, found: dict[str, priors.Prior], seed: in
         add(name, draw("prior"))
     experiment.model.replace_prior(own)
     add("q(z given x)", draw("posterior"))
+    structured = experiment.config.model.likelihood != "independent"
     note = (
-        f"{report.NO_PIXEL_NOISE} The last rows are at latents of training images: what a prior "
-        "that the posteriors fill would draw."
+        f"{report.NO_PIXEL_NOISE if structured else 'Samples have the noise of every pixel.'} The "
+        "last rows are at latents of training images: what a prior that the posteriors fill would "
+        "draw."
     )
     directory = experiment.workdir / "pictures"
     directory.mkdir(parents=True, exist_ok=True)
