@@ -229,6 +229,9 @@ def test_conditional_is_that_of_the_dense_formula(grid, radius, rank, noise):
     if noise is None:
         np.testing.assert_allclose(q.mean().numpy()[:, mask], np.tile(value[mask], [2, 1]))
     assert 0 < int(q.iterations) <= 4 * size
+    assert np.all(q.relative_residual <= 1e-12)
+    few = p.condition(mask, value, noise, tolerance=1e-12, max_iterations=2)
+    assert np.max(few.relative_residual) > 1e-12  # it says that it did not get there
 
 
 @pytest.mark.parametrize("noise", [None, 0.3])

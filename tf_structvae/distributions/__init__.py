@@ -3,8 +3,9 @@
 from tf_structvae.distributions import divergence  # registers the KL divergences
 from tf_structvae.distributions.feature_low_rank_normal import FeatureLowRankMultivariateNormal
 from tf_structvae.distributions.local.distribution import LocalLowRankNormal
-from tf_structvae.distributions.low_rank_normal import LowRankMultivariateNormal, Summary
+from tf_structvae.distributions.low_rank_normal import LowRankMultivariateNormal
 from tf_structvae.distributions.operations import PrincipalComponents
+from tf_structvae.distributions.summary import Summary
 
 from_tfp_covariance = divergence.from_tfp_covariance
 

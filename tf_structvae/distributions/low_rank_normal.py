@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import tensorflow as tf
 import tensorflow_probability as tfp
@@ -12,18 +11,10 @@ from tf_structvae.distributions import linalg, shapes
 from tf_structvae.distributions.factorisation import Factorisation
 from tf_structvae.distributions.factors import DenseFactor, Factor
 from tf_structvae.distributions.operations import LowRankOperations
+from tf_structvae.distributions.summary import Summary
 
 tfd = tfp.distributions
 tfb = tfp.bijectors
-
-
-class Summary(NamedTuple):
-    """What one pass over the pixels finds of a value, `LowRankMultivariateNormal.summarize`."""
-
-    log_prob: tf.Tensor
-    entropy: tf.Tensor
-    noise_mean: tf.Tensor
-    noise_covariance: tf.Tensor
 
 
 class LowRankMultivariateNormal(

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tf_structvae.distributions import linalg, shapes
 from tf_structvae.distributions.factorisation import Factorisation
+from tf_structvae.distributions.summary import NoisePosterior
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing has it from Python 3.11
@@ -22,7 +23,7 @@ class PrincipalComponents(NamedTuple):
     rotation: tf.Tensor
 
 
-class LowRankOperations:
+class LowRankOperations(NoisePosterior):
     """Mixed into `LowRankMultivariateNormal`, on whose factor and diagonal all of it rests."""
 
     _loc: Any
@@ -39,7 +40,6 @@ class LowRankOperations:
     event_shape: Any
     event_shape_tensor: Any
     dtype: Any
-    summarize: Any
 
     def sample_from_noise(self, factor_noise, diag_noise=None) -> tf.Tensor:
         """loc + P omega_p + D^1/2 omega_d (eq. 3).
@@ -78,18 +78,6 @@ class LowRankOperations:
 
     def _check(self, name, x, size=None, letter="N") -> None:
         shapes.check_value(name, x.shape, size or self.event_shape[0], self.batch_shape, letter)
-
-    def noise_posterior(self, value) -> tuple[tf.Tensor, tf.Tensor]:
-        """Mean c = K^-1 P^T D^-1 r and covariance K^-1 of omega_p given a value.
-
-        Args:
-          value: [*sample, *batch, N].
-
-        Returns:
-          Mean [*sample, *batch, R] and covariance [*batch, R, R].
-        """
-        summary = self.summarize(value)
-        return summary.noise_mean, summary.noise_covariance
 
     def standardized_residual(self, value) -> tf.Tensor:
         """What omega_p does not explain of a value, each entry over its standard deviation.

@@ -155,11 +155,12 @@ def _commit(workdir: Path) -> str | None:
 
 
 def _metrics(workdir: Path) -> dict | None:
-    """The held-out scores, unless the run went on after them."""
+    """The held-out scores, unless the run went on or took another prior after them."""
     file = workdir / "scores.json"
     if not file.exists():
         return None
-    saved = [p.stat().st_mtime for p in (workdir / "checkpoints").glob("ckpt-*.index")]
+    later = [*(workdir / "checkpoints").glob("ckpt-*.index"), *workdir.glob("prior/last.npz")]
+    saved = [p.stat().st_mtime for p in later]
     if saved and max(saved) > file.stat().st_mtime:
         return None
     return json.loads(file.read_text())["estimates"]

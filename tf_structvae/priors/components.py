@@ -1,12 +1,32 @@
-"""Mixtures of normals: choosing a component by a normal number, and densities."""
+"""Mixtures of normals: what such priors share, choosing a component, and densities."""
 
 from __future__ import annotations
 
+import abc
 import math
 
 import tensorflow as tf
 
 from tf_structvae.priors.prior import LOG_2_PI
+
+
+class Components(abc.ABC):
+    """Mixed into priors with components, of which one more number of the noise chooses one."""
+
+    latent_dim: int
+
+    @property
+    def noise_size(self) -> int:
+        return self.latent_dim + 1
+
+    @abc.abstractmethod
+    def _log_prob(self, z: tf.Tensor) -> tf.Tensor:
+        """log p(z), float64 [n], for z [n, L]."""
+
+    def log_prob(self, z, labels=None):
+        z = tf.convert_to_tensor(z)
+        found = self._log_prob(tf.reshape(z, [-1, self.latent_dim]))
+        return tf.cast(tf.reshape(found, tf.shape(z)[:-1]), z.dtype)
 
 
 def choose(noise: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:

@@ -21,7 +21,7 @@ _STRENGTHS = (0, 10, 30, 100, 300, 1000, 3000, 10_000)  # of the mean covariance
 
 
 @keras.saving.register_keras_serializable(package="tf_structvae")
-class Mixture(Prior):
+class Mixture(lib.Components, Prior):
     """sum_k w_k N(m_k, C_k) with K full covariances.
 
     Fitted after training, see `fit`; it stays as it is when the model is trained on.
@@ -146,15 +146,8 @@ class Mixture(Prior):
         candidates = [_shrunk(*parts, len(known), s) for s in _STRENGTHS]
         return max(candidates, key=lambda m: _mean_log_prob(m, test))
 
-    @property
-    def noise_size(self) -> int:
-        return self.latent_dim + 1
-
-    def log_prob(self, z, labels=None):
-        z = tf.convert_to_tensor(z)
-        flat = tf.reshape(z, [-1, self.latent_dim])
-        found = lib.full_log_prob(flat, self.logits.value, self.means.value, self.roots.value)
-        return tf.cast(tf.reshape(found, tf.shape(z)[:-1]), z.dtype)
+    def _log_prob(self, z):
+        return lib.full_log_prob(z, self.logits.value, self.means.value, self.roots.value)
 
     def sample_from_noise(self, noise, labels=None):
         noise = tf.convert_to_tensor(noise)

@@ -18,7 +18,7 @@ from tf_structvae.utilities import checks
 
 
 @keras.saving.register_keras_serializable(package="tf_structvae")
-class VampPrior(Prior):
+class VampPrior(lib.Components, Prior):
     """1/K sum_k q(z | u_k): the posteriors of K learned images, the pseudo-inputs u.
 
     In a model in training they are learned by gradient, through the encoder, which is taken as in
@@ -82,15 +82,8 @@ class VampPrior(Prior):
         q = self._encode(tf.clip_by_value(self.pseudo_inputs.value, 0.0, 1.0))
         return q.loc, q.stddev()
 
-    @property
-    def noise_size(self) -> int:
-        return self.latent_dim + 1
-
-    def log_prob(self, z, labels=None):
-        z = tf.convert_to_tensor(z)
-        flat = tf.reshape(z, [-1, self.latent_dim])
-        found = lib.diagonal_log_prob(flat, tf.zeros([self.components]), *self._components())
-        return tf.cast(tf.reshape(found, tf.shape(z)[:-1]), z.dtype)
+    def _log_prob(self, z):
+        return lib.diagonal_log_prob(z, tf.zeros([self.components]), *self._components())
 
     def sample_from_noise(self, noise, labels=None):
         noise = tf.convert_to_tensor(noise)

@@ -16,8 +16,8 @@ _CHECKPOINT = flags.DEFINE_enum(
 _KIND = flags.DEFINE_enum(
     "kind",
     "mixture",
-    ["standard_normal", "normal", "mixture", "vamp", "flow"],
-    "Of the prior; standard_normal takes a fitted one out again.",
+    ["none", "standard_normal", "normal", "mixture", "vamp", "flow"],
+    "Of the prior; none takes a fitted one out again, for that of training.",
 )
 _COMPONENTS = flags.DEFINE_integer(
     "components", 50, "Of a mixture or VampPrior, for each label.", lower_bound=1
@@ -48,19 +48,21 @@ def main() -> None:
 
     experiment = Experiment.load(_WORKDIR.value, _CHECKPOINT.value)
     before = experiment.model.prior
-    settings = Settings(_KIND.value, _COMPONENTS.value, _BY_LABEL.value, _SEED.value)
-    start = time.monotonic()
-    experiment.fit_prior(settings, _CHECKPOINT.value)
-    seconds = time.monotonic() - start
-    shown = {
-        "N(0, I)": StandardNormal(experiment.model.latent_dim),
-        "before": before,
-        "fitted": experiment.model.prior,
-    }
+    shown = {"N(0, I)": StandardNormal(experiment.model.latent_dim), "before": before}
     if isinstance(before, StandardNormal):
         del shown["before"]
+    if _KIND.value == "none":
+        experiment.prior_file(_CHECKPOINT.value).unlink(missing_ok=True)
+        experiment = Experiment.load(_WORKDIR.value, _CHECKPOINT.value)
+        name, how = "of training", "that of training"
+    else:
+        settings = Settings(_KIND.value, _COMPONENTS.value, _BY_LABEL.value, _SEED.value)
+        start = time.monotonic()
+        experiment.fit_prior(settings, _CHECKPOINT.value)
+        name, how = "fitted", f"fitted in {time.monotonic() - start:.1f} s"
+    shown[name] = experiment.model.prior
     print(f"\n{prior_report.table(shown, prior_report.held_out_posterior(experiment))}\n")
-    print(f"prior     {experiment.model.prior.describe()}, fitted in {seconds:.1f} s")
+    print(f"prior     {experiment.model.prior.describe()}, {how}")
     print(f"picture   {prior_report.write_sheet(experiment, shown)}")
     if _EXPORT.value:
         _export(experiment)
@@ -71,7 +73,6 @@ def _export(experiment) -> None:
 
     directory = Path(_DIRECTORY.value or f"saved_models/{experiment.config.name}")
     about = card.of_experiment(experiment, _CHECKPOINT.value)
-    about["metrics"] = None  # those of the run are of the prior before
     print(f"model     {export(experiment.exact_model, directory, about=about)}")
 
 

@@ -93,6 +93,8 @@ def _finish(experiment, logs: dict[str, float], pixel: tuple[int, int]) -> None:
     print(f"\nLast epoch, nats per image: {experiment.targets(logs)}")
     if config.prior.fitted != "none":
         prior_report.fit(experiment, anew=bool(logs))
+    else:
+        experiment.take_fitted_prior()  # of bin/fit_prior, if nothing was left to train
     print(f"\nHeld-out:\n{scores.table({config.name: report.write_scores(experiment)})}\n")
     report.write_pictures(experiment, pixel)
     if config.export_dir:

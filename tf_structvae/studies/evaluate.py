@@ -83,6 +83,7 @@ def evaluate(
     groups: dict[str, dict[str, Any]] = {}
     references: dict[str, dict[str, FeatureSet]] = {}
     floors: dict[str, dict[str, Any]] = {}
+    stores: dict[str, PartStore] = {}
     named = recipes(runs)
     for label, path, prior in ((k, p, prior) for k, p in runs.items() for prior in settings.priors):
         own = prior_lib.label(label, prior, settings.priors)
@@ -100,8 +101,11 @@ def evaluate(
         folder = parts or output / "models"
         name = f"{_file_name(path)}-{checkpoint}"
         prior_lib.take(experiment, prior, settings, folder / f"{name}-{prior}.npz", force)
-        store = PartStore(folder / f"{name}{'' if prior == 'own' else f'-{prior}'}.json", force)
-        found = ModelScores(experiment, prior_lib.settings_of(prior, settings), store)
+        # at latents of posteriors all but the distances is that of the own prior
+        part = name if prior in ("own", "posterior") else f"{name}-{prior}"
+        if part not in stores:
+            stores[part] = PartStore(folder / f"{part}.json", force)
+        found = ModelScores(experiment, prior_lib.settings_of(prior, settings), stores[part])
         group["models"][own] = {
             "workdir": str(path),
             "checkpoint": checkpoint,

@@ -62,7 +62,10 @@ class InformationLog(keras.callbacks.Callback):
         self._images = images.map(lambda *batch: batch)
 
     def on_epoch_end(self, epoch, logs=None):
-        posterior = AggregatedPosterior.of(self.model.encode, self._images)
+        try:
+            posterior = AggregatedPosterior.of(self.model.encode, self._images)
+        except ValueError:  # not finite: `SaveCheckpoint` says which weight is to blame
+            return
         if logs is not None:
             found = information(posterior, self.model.prior)
             names = ("prior_mismatch", "mutual_information")

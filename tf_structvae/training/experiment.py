@@ -88,7 +88,12 @@ class Experiment:
         experiment.take_fitted_prior(checkpoint)
         return experiment
 
-    def _prior_file(self, checkpoint: str) -> Path:
+    def prior_file(self, checkpoint: str = "last") -> Path:
+        """Where the prior that was fitted to a checkpoint is kept.
+
+        Args:
+          checkpoint: "last" or "best".
+        """
         return self.workdir / "prior" / f"{checkpoint}.npz"
 
     def take_fitted_prior(self, checkpoint: str = "last") -> bool:
@@ -103,7 +108,7 @@ class Experiment:
         Raises:
           ValueError: its file is damaged.
         """
-        path = self._prior_file(checkpoint)
+        path = self.prior_file(checkpoint)
         found = fitted_prior.load(path)
         if found is None:
             return False
@@ -140,7 +145,7 @@ class Experiment:
             raise ValueError("config.prior.fitted is 'none', so the kind of prior must be given.")
         found = self.fitted_prior(settings, progress)
         about = {"step": self.step, **dataclasses.asdict(settings)}
-        fitted_prior.save(self._prior_file(checkpoint), found, about)
+        fitted_prior.save(self.prior_file(checkpoint), found, about)
         self.model.replace_prior(found)
 
     def fitted_prior(self, settings: fitted_prior.Settings, progress: bool = True) -> priors.Prior:
@@ -176,10 +181,9 @@ class Experiment:
         if self.class_names:
             shown = ", ".join(self.class_names[:12]) + (", ..." if self.model.classes > 12 else "")
             lines.append(f"given {c.data.label}, {self.model.classes} classes: {shown}")
-        if not isinstance(self.model.prior, priors.StandardNormal):
-            exact = self.model.prior.has_exact_kl
-            how = "exact" if exact else f"estimated from {self.model.samples} sample(s) of z"
-            lines.append(f"prior: {self.model.prior.describe()}, KL divergence {how}")
+        exact = self.model.prior.has_exact_kl
+        how = "exact" if exact else f"estimated from {self.model.samples} sample(s) of z"
+        lines.append(f"prior: {self.model.prior.describe()}, KL divergence {how}")
         lines += [f"{k.name}: target {k.target:g} nats, {k.kind}" for k in self.model.constraints]
         return "\n".join(lines)
 

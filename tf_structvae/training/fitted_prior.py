@@ -64,8 +64,8 @@ class Settings:
             which = f" of label {counts.argmin()}" if self.by_label else ""
             raise ValueError(
                 f"a prior of kind {self.kind!r} over {latent_dim} latents takes at least {least} "
-                f"training images{which}, got {counts.min()}. config.prior.fitted = 'none' keeps "
-                "the prior of training."
+                f"training images{which}, got {counts.min()}. Of the kind 'none' (--kind, "
+                "config.prior.fitted) there is the prior of training."
             )
 
 

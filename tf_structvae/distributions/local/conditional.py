@@ -42,6 +42,8 @@ class ConditionalNormal(tfp.distributions.Distribution):
 
     Attributes:
       iterations: of conjugate gradients for the mean, an int32 scalar.
+      relative_residual: of that solve, [*batch]; above the tolerance where the iterations ended
+        before it was reached.
     """
 
     def __init__(self, joint: Joint, mask, value, noise: float, tolerance: float, most: int):
@@ -67,7 +69,7 @@ class ConditionalNormal(tfp.distributions.Distribution):
         )
         loc = tf.convert_to_tensor(joint._loc)
         self._precision = _Precision(joint, mask, noise)
-        moved, self.iterations = self._correct(loc, self._value)
+        moved, self.iterations, self.relative_residual = self._correct(loc, self._value)
         self._conditional_mean = moved
 
     def _event_shape(self):
@@ -86,8 +88,8 @@ class ConditionalNormal(tfp.distributions.Distribution):
     def _parameter_properties(cls, dtype, num_classes=None):
         return {}
 
-    def _correct(self, y: tf.Tensor, observed: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """y moved so that it agrees with what is observed, and the iterations of the solve."""
+    def _correct(self, y: tf.Tensor, observed: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        """y moved so that it agrees with what is observed; iterations and residual of the solve."""
         error = tf.where(self._mask, tf.cast(observed - y, tf.float64), 0.0)
         if self._noise:
             right = error / self._noise
@@ -103,7 +105,8 @@ class ConditionalNormal(tfp.distributions.Distribution):
             max_iter=self._most,
         )
         moved = found.x if self._noise else tf.where(self._mask, error, found.x)
-        return y + tf.cast(moved, self.dtype), found.i
+        left = tf.math.divide_no_nan(tf.norm(found.r, axis=-1), tf.norm(right, axis=-1))
+        return y + tf.cast(moved, self.dtype), found.i, left
 
     def _mean(self):
         return self._conditional_mean

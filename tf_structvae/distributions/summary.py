@@ -1,0 +1,34 @@
+"""What one pass over the pixels finds of a value."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+
+class Summary(NamedTuple):
+    """What one pass over the pixels finds of a value, `LowRankMultivariateNormal.summarize`."""
+
+    log_prob: tf.Tensor
+    entropy: tf.Tensor
+    noise_mean: tf.Tensor
+    noise_covariance: tf.Tensor
+
+
+class NoisePosterior:
+    """Mixed into distributions with a factor P, which have `summarize`."""
+
+    summarize: Any
+
+    def noise_posterior(self, value) -> tuple[tf.Tensor, tf.Tensor]:
+        """Mean c and covariance of omega_p given a value; with D, c = K^-1 P^T D^-1 r and K^-1.
+
+        Args:
+          value: [*sample, *batch, N].
+
+        Returns:
+          Mean [*sample, *batch, R] and covariance [*batch, R, R].
+        """
+        summary = self.summarize(value)
+        return summary.noise_mean, summary.noise_covariance
