@@ -182,6 +182,16 @@ def test_estimated_variances_are_within_their_errors():
     np.testing.assert_allclose(errors, part * np.sqrt(2 / 400), rtol=0.4)
 
 
+def test_traces_are_those_of_both_parts():
+    dense = Dense((6, 5, 1), 1, 2)
+    of_factor, of_local = dense.ours().variance_parts(4000, seed=3)
+    np.testing.assert_allclose(of_factor, np.sum(dense.factor**2, (1, 2)), rtol=1e-9)
+    local = dense.local @ dense.local.swapaxes(-1, -2)
+    # of n draws of w^T S w the standard error is sqrt(2 tr S^2 / n)
+    errors = np.sqrt(2 * np.sum(local**2, (1, 2)) / 4000)
+    assert np.all(np.abs(of_local - np.trace(local, axis1=1, axis2=2)) < 5 * errors)
+
+
 def test_entries_that_do_not_count_change_nothing():
     """The density is that of the others alone, whatever stands there."""
     dense = Dense((5, 4, 2), 1, 3, batch=())
@@ -232,6 +242,23 @@ def test_conditional_is_that_of_the_dense_formula(grid, radius, rank, noise):
     assert np.all(q.relative_residual <= 1e-12)
     few = p.condition(mask, value, noise, tolerance=1e-12, max_iterations=2)
     assert np.max(few.relative_residual) > 1e-12  # it says that it did not get there
+
+
+def test_noise_of_an_observation_may_differ_between_rows_and_entries():
+    """Zero is exact; some entries of the last row are, others are not."""
+    dense = Dense((5, 4, 1), 1, 2, batch=(3,))
+    rng = np.random.default_rng(6)
+    mask, value = rng.uniform(size=(3, 20)) < 0.5, rng.normal(size=(3, 20))
+    noise = np.zeros([3, 20])
+    noise[1], noise[2, :10] = 0.3, 1e-4
+    q = dense.ours().condition(mask, value, noise, tolerance=1e-12)
+    for k in range(3):
+        seen = dense.covariance[k][:, mask[k]]
+        inner = seen[mask[k]] + np.diag(noise[k][mask[k]])
+        wanted = dense.loc[k] + seen @ np.linalg.solve(inner, (value - dense.loc)[k][mask[k]])
+        np.testing.assert_allclose(q.mean()[k], wanted, atol=1e-7)
+    by_row = dense.ours().condition(mask, value, noise[:, :1], tolerance=1e-12)
+    np.testing.assert_allclose(by_row.mean()[:2], q.mean()[:2], atol=1e-7)
 
 
 @pytest.mark.parametrize("noise", [None, 0.3])

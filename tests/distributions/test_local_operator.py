@@ -1,5 +1,7 @@
 """The sparse triangular factor on a grid against dense matrices, derivatives included."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -14,15 +16,16 @@ CASES = [
 ]  # fmt: skip
 
 
-def make(grid, radius, batch=(2,)):
+def make(grid, radius, batch=(2,), shared=False):
     window = Window(grid, radius)
-    parts = random_parts(window, batch)
+    parts = random_parts(window, batch, shared=shared)
     return LocalOperator(window, *map(tf.constant, parts)), dense_operator(window, *parts)
 
 
+@pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize(("grid", "radius"), CASES)
-def test_products_and_solves_are_the_dense_ones(grid, radius):
-    a, dense = make(grid, radius)
+def test_products_and_solves_are_the_dense_ones(grid, radius, shared):
+    a, dense = make(grid, radius, shared=shared)
     x = np.random.default_rng(1).normal(size=(2, a.window.size, 3))
     transposed = dense.swapaxes(1, 2)
     for found, wanted in (
@@ -31,40 +34,71 @@ def test_products_and_solves_are_the_dense_ones(grid, radius):
         (a.solve(x), np.linalg.solve(dense, x)),
         (a.solve_transposed(x), np.linalg.solve(transposed, x)),
         (a.log_det(), np.linalg.slogdet(dense)[1]),
+        (a.column_squares(), np.sum(dense**2, axis=1)),
     ):
         np.testing.assert_allclose(found, wanted, rtol=1e-9, atol=1e-9)
 
 
+def _with(a, tensors):
+    names = ("neighbours", "channels", "scale")
+    return dataclasses.replace(a, **dict(zip(names, tensors, strict=True)))
+
+
+def _values(a, name, tensors, x):
+    """What a method gives, and the same of TensorFlow's operations on matrices, [N, 2] each."""
+    own = _with(a, tensors)
+    matrix = own.matmul(tf.eye(24, dtype=tf.float64))
+    matrix = tf.transpose(matrix) if name.endswith("transposed") else matrix
+    slow = tf.linalg.solve(matrix, x) if name.startswith("solve") else tf.matmul(matrix, x)
+    return getattr(own, name)(x), slow
+
+
 @pytest.mark.parametrize("name", ["matmul", "matmul_transposed", "solve", "solve_transposed"])
+@pytest.mark.parametrize("shared", [False, True])
 @pytest.mark.parametrize("graph", [False, True])
-def test_derivatives_are_those_of_the_dense_formula(name, graph):
-    a, _ = make((4, 3, 2), 1, ())
+def test_derivatives_are_those_of_the_dense_formula(name, shared, graph):
+    """The first and, of a squared length of it, the second."""
+    a, _ = make((4, 3, 2), 1, (), shared)
     rng = np.random.default_rng(2)
     x, weights = (tf.constant(rng.normal(size=(24, 2))) for _ in range(2))
+    given = [a.neighbours, a.channels, a.scale, x]
 
-    def dense(tensors):
-        """The same A of TensorFlow's operations on matrices."""
-        own = a._of(tensors)
-        return own.matmul(tf.eye(24, dtype=tf.float64))
+    def derivatives(*given):
+        found = []
+        for which in (0, 1):
+            with tf.GradientTape() as outer:
+                outer.watch(given)
+                with tf.GradientTape() as inner:
+                    inner.watch(given)
+                    value = _values(a, name, given[:3], given[3])[which]
+                    total = tf.reduce_sum(weights * value)
+                first = inner.gradient(total, given)
+                length = tf.add_n([tf.reduce_sum(g**2) for g in first])
+            found.append((first, outer.gradient(length, given)))
+        return found
 
-    def both(tensors, x):
-        found = getattr(a._of(tensors), name)(x)
-        matrix = dense(tensors)
-        matrix = tf.transpose(matrix) if name.endswith("transposed") else matrix
-        slow = tf.linalg.solve(matrix, x) if name.startswith("solve") else tf.matmul(matrix, x)
-        return tf.reduce_sum(weights * found), tf.reduce_sum(weights * slow)
+    run = tf.function(derivatives) if graph else derivatives
+    for found, wanted in zip(*run(*given), strict=True):
+        for f, w in zip(found, wanted, strict=True):
+            assert np.abs(w).max() > 0.1
+            np.testing.assert_allclose(f, w, rtol=1e-8, atol=1e-8)
 
-    def gradients(tensors, x):
-        with tf.GradientTape(persistent=True) as tape:
-            tape.watch([*tensors, x])
-            values = both(tensors, x)
-        return [tape.gradient(v, [*tensors, x]) for v in values]
 
-    run = tf.function(gradients) if graph else gradients
-    found, wanted = run(a.tensors, x)
-    for f, w in zip(found, wanted, strict=True):
-        assert np.abs(w).max() > 0.1
-        np.testing.assert_allclose(f, w, rtol=1e-8, atol=1e-8)
+@pytest.mark.parametrize("shared", [False, True])
+def test_fused_products_are_the_others(shared):
+    a, dense = make((5, 4, 3), 1, shared=shared)
+    fused = dataclasses.replace(a, fused=True)
+    x = tf.constant(np.random.default_rng(1).normal(size=(2, 60, 3)))
+    found = []
+    for own in (a, fused):
+        with tf.GradientTape() as tape:
+            tape.watch([own.neighbours, own.channels, x])
+            y = own.matmul(x)
+            total = tf.reduce_sum(y**3)
+        found.append([y, *tape.gradient(total, [own.neighbours, own.channels, x])])
+    for f, w in zip(*found, strict=True):
+        np.testing.assert_allclose(f, w, rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(found[1][0], dense @ x.numpy(), atol=1e-10)
 
 
 def test_batches_broadcast():

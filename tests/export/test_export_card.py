@@ -61,7 +61,7 @@ def test_card_lists_the_signatures_as_they_are(kind):
 
 def test_targets_are_those_of_the_constraints():
     model = make(constraints=[Constraint("kl", 2.5), Constraint("entropy", 4.0, "upper_bound")])
-    found = card.card(model, {}, {}, View.of(model).rank, "m", 1, card.check_about(None))
+    found = card.card(model, {}, {}, View.of(model).likelihood, "m", 1, card.check_about(None))
     assert found["targets"] == {
         "kl": {"target": 2.5, "kind": model.constraints[0].kind},
         "entropy": {"target": 4.0, "kind": "upper_bound"},

@@ -150,7 +150,7 @@ case("edits: colour 2", lambda: edits(colour=2), V, r"edits\[0\]\.colour must be
 case("edits: colour NaN", lambda: edits(colour=NAN), V, r"edits\[0\]\.colour must be .*nan")
 case("edits: brush -1", lambda: edits(brush=-1), V, r"edits\[0\]\.brush must be .*>= 0, got -1")
 case("edit_sequence: another size", lambda: editing.edit_sequence(normal(), edits(), (4, 4, 1)), V, r"image_shape .*12.*\(4, 4, 1\)")
-case("edit_sequence: independent", lambda: editing.edit_sequence(exports.exported("standard")[0].decode(tf.zeros([1, 3])), edits(), (6, 5, 2)), TypeError, r"p must be a LowRankMultivariateNormal, got")
+case("edit_sequence: independent", lambda: editing.edit_sequence(exports.exported("standard")[0].decode(tf.zeros([1, 3])), edits(), (6, 5, 2)), TypeError, r"p must be a low-rank or local normal, got")
 case("to_images: another size", lambda: pictures.to_images(np.zeros([2, 12]), (4, 4, 1)), V, r"image_shape .*12.*\(4, 4, 1\)")
 case("covariance: outside", lambda: pictures.covariance_to_pixel(normal(), SHAPE, (4, 0)), V, r"pixel .*4x3.*\(4, 0\)")
 case("grid: no columns", lambda: pictures.grid(np.zeros([2, 3, 3, 3]), 0), V, r"columns must be .*got 0")

@@ -16,7 +16,7 @@ import small_vae
 
 from tf_structvae import StructuredVAE
 from tf_structvae.export import export, signatures
-from tf_structvae.layers import IndependentNormalHead, LowRankNormalHead
+from tf_structvae.layers import IndependentNormalHead, LocalLowRankHead, LowRankNormalHead
 
 KINDS = ("low_rank", "grey", "standard")
 NEEDS_FACTOR = {"manipulate", "components"}
@@ -33,6 +33,8 @@ def build(kind):
         return small_vae.make()
     if kind == "conditional":
         return conditional.make()
+    if kind in ("local", "dorta"):
+        return build_local(3 if kind == "local" else 0)
     if kind == "standard":
         return small_vae.make(
             IndependentNormalHead(2, epsilon=0.05, noise="fixed", mean_initial=0.5)
@@ -62,6 +64,25 @@ def build(kind):
         ]
     )
     return StructuredVAE(encoder, decoder)
+
+
+def build_local(rank):
+    """6x5x2, low rank and local, with weights of the local part that are not zero."""
+    model = small_vae.make(
+        LocalLowRankHead(
+            2,
+            rank,
+            epsilon=0.03,
+            factor_scale="kernel",
+            factor_initial=0.2,
+            mean_initial=0.5,
+            standardize=False,
+        )
+    )
+    rng, head = np.random.default_rng(0), model.head
+    for w in (head.noise_kernel, head.neighbour_kernel, head.neighbour_bias, head.channel_kernel):
+        w.assign(0.3 * rng.normal(size=w.shape))
+    return model
 
 
 @functools.cache

@@ -183,7 +183,7 @@ def test_all_is_what_the_runs_can_give():
         (
             [1, 3, 5],
             [experiment("independent")],
-            r"figures 3, 5 need the factor P.* independent in run\); it has figures 1, 2, 6, 7",
+            r"figures 3, 5 need the factor P.* rank in run\); it has figures 1, 2, 6, 7",
         ),
         (
             [1],

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tf_structvae.distributions import LowRankMultivariateNormal
+from tf_structvae.distributions.summary import NoisePosterior
 
 _FIELDS = ("pixel", "colour", "brush", "name")
 
@@ -225,7 +225,7 @@ def edit_sequence(
     discs overlap, the later one counts.
 
     Args:
-      p: a `LowRankMultivariateNormal` with batch [B] and event [H * W * C].
+      p: a `LowRankMultivariateNormal` or `LocalLowRankNormal`, batch [B], event [H * W * C].
       edits: in the order in which they are made.
       image_shape: (H, W, C).
       noise_variance: of the painted values; None and zero take them as exact.
@@ -234,7 +234,7 @@ def edit_sequence(
       One `Step` an edit; the picture before the first is the mean of p.
 
     Raises:
-      TypeError: p is no `LowRankMultivariateNormal`.
+      TypeError: p is another distribution.
       ValueError: its entries are not those of an image of that shape.
 
     Examples:
@@ -245,8 +245,8 @@ def edit_sequence(
       >>> round(float(step.mean[0, 0, 0, 0]), 2)  # all pixels move together here
       0.9
     """
-    if not isinstance(p, LowRankMultivariateNormal):
-        raise TypeError(f"p must be a LowRankMultivariateNormal, got {type(p).__name__}.")
+    if not isinstance(p, NoisePosterior):
+        raise TypeError(f"p must be a low-rank or local normal, got {type(p).__name__}.")
     if math.prod(image_shape) != p.event_shape[0]:
         raise ValueError(
             f"image_shape must have the {p.event_shape[0]} entries of p, got {tuple(image_shape)}."

@@ -123,3 +123,18 @@ class FeatureLowRankMultivariateNormal(LowRankMultivariateNormal):
         return FeatureLowRankMultivariateNormal(
             loc, factor.features, factor.kernel, cov_diag, factor.row_scale, name=name
         )
+
+
+def low_rank_normal(loc, factor: Factor, cov_diag) -> LowRankMultivariateNormal:
+    """The class that keeps a factor as it is.
+
+    Args:
+      loc: mean, [..., N].
+      factor: P.
+      cov_diag: as in `LowRankMultivariateNormal`.
+    """
+    if isinstance(factor, ProductFactor):
+        return FeatureLowRankMultivariateNormal(
+            loc, factor.features, factor.kernel, cov_diag, factor.row_scale
+        )
+    return LowRankMultivariateNormal(loc, factor.dense(), cov_diag)

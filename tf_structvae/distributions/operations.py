@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
 import tensorflow as tf
 
 from tf_structvae.distributions import linalg, shapes
@@ -241,23 +240,11 @@ class LowRankOperations(NoisePosterior):
           [2.0, 2.0, 0.0]
         """
         with self._name_and_control_scope("condition"):
-            mask = tf.convert_to_tensor(mask)
-            if mask.dtype != tf.bool:
-                raise ValueError(f"mask must be bool, got {mask.dtype.name}.")
-            self._check("mask", mask)
+            mask, value, noise = shapes.convert_observation(
+                mask, value, noise_variance, self.dtype, self.event_shape[0], self.batch_shape
+            )
             loc = tf.convert_to_tensor(self._loc)
             diag, _ = self._diag()
-            noise = tf.convert_to_tensor(
-                0.0 if noise_variance is None else noise_variance, self.dtype
-            )
-            known = tf.get_static_value(noise)
-            if known is not None and not ((known >= 0) & np.isfinite(known)).all():
-                wrong = known[~((known >= 0) & np.isfinite(known))].ravel()[0]
-                raise ValueError(f"noise_variance must be finite and >= 0, got {wrong}.")
-            if noise.shape.rank == 0:
-                noise = noise[tf.newaxis]
-            value = tf.convert_to_tensor(value, self.dtype)
-            self._check("value", value)
             value = tf.where(mask, value, loc)
             # A point mass that is observed without noise stays what it is.
             zero, one = tf.zeros([], self.dtype), tf.ones([], self.dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
@@ -119,3 +120,34 @@ def columns_to_samples(x, sample_shape):
     rank = x.shape.rank
     moved = tf.transpose(x, [rank - 1, *range(rank - 1)])
     return tf.reshape(moved, tf.concat([sample_shape, tf.shape(moved)[1:]], 0))
+
+
+def convert_observation(mask, value, noise_variance, dtype, size, batch_shape):
+    """Which entries are observed, their values and the variances of the observation, as tensors.
+
+    Args:
+      mask: bool [..., N].
+      value: [..., N].
+      noise_variance: scalar, [..., 1] or [..., N], >= 0; None: 0.
+      dtype: of the distribution.
+      size: N.
+      batch_shape: of the distribution.
+
+    Returns:
+      mask [..., N], value [..., N] and noise [..., 1] or [..., N].
+
+    Raises:
+      ValueError: an argument is not as above.
+    """
+    mask = tf.convert_to_tensor(mask)
+    if mask.dtype != tf.bool:
+        raise ValueError(f"mask must be bool, got {mask.dtype.name}.")
+    value = tf.convert_to_tensor(value, dtype)
+    check_value("mask", mask.shape, size, batch_shape)
+    check_value("value", value.shape, size, batch_shape)
+    noise = tf.convert_to_tensor(0.0 if noise_variance is None else noise_variance, dtype)
+    known = tf.get_static_value(noise)
+    if known is not None and not ((known >= 0) & np.isfinite(known)).all():
+        wrong = known[~((known >= 0) & np.isfinite(known))].ravel()[0]
+        raise ValueError(f"noise_variance must be finite and >= 0, got {wrong}.")
+    return mask, value, noise[tf.newaxis] if noise.shape.rank == 0 else noise

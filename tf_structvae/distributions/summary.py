@@ -17,8 +17,17 @@ class Summary(NamedTuple):
 
 
 class NoisePosterior:
-    """Mixed into distributions with a factor P, which have `summarize`."""
+    """Mixed into distributions that may have a factor P: what all of them can do."""
 
+    batch_shape: Any
+    condition: Any
+    covariance_row: Any
+    entropy_floor: Any
+    event_shape: Any
+    mean: Any
+    rank: Any
+    sample_from_noise: Any
+    standardized_residual: Any
     summarize: Any
 
     def noise_posterior(self, value) -> tuple[tf.Tensor, tf.Tensor]:
@@ -32,3 +41,12 @@ class NoisePosterior:
         """
         summary = self.summarize(value)
         return summary.noise_mean, summary.noise_covariance
+
+
+def rank_of(p: Any) -> int:
+    """R, the number of columns of the factor P of a distribution; 0 of one that has none.
+
+    Args:
+      p: any distribution.
+    """
+    return p.rank if isinstance(p, NoisePosterior) else 0

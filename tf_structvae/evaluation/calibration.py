@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tf_structvae.distributions import LowRankMultivariateNormal
+from tf_structvae.distributions.summary import NoisePosterior, rank_of
 from tf_structvae.evaluation.estimate import Estimate
 from tf_structvae.models import class_labels
 
@@ -81,7 +81,7 @@ class CalibrationMeter:
           p: batch [B], event [N].
           x: [B, N].
         """
-        if isinstance(p, LowRankMultivariateNormal):
+        if rank_of(p):
             c = p.noise_posterior(x)[0]
             components = p.principal_components()
             along = tf.linalg.matvec(components.rotation, c, transpose_a=True)
@@ -89,6 +89,7 @@ class CalibrationMeter:
             self._squares.append(np.square(along, dtype=np.float64))
             self._shares.append(power / np.maximum(power.sum(-1, keepdims=True), 1e-300))
             self._means.append(np.asarray(c, np.float64))
+        if isinstance(p, NoisePosterior):
             residual = p.standardized_residual(x)
         else:
             residual = (x - p.mean()) / p.stddev()

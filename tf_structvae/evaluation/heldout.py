@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from tf_structvae import priors
-from tf_structvae.distributions import LowRankMultivariateNormal, pictures
+from tf_structvae.distributions import pictures
+from tf_structvae.distributions.summary import rank_of
 from tf_structvae.evaluation.calibration import Calibration, CalibrationMeter, posterior_sample
 from tf_structvae.evaluation.estimate import Estimate
 from tf_structvae.models import class_labels
@@ -102,7 +103,7 @@ def held_out(
             "elbo_bits": bits_per_dimension(log_prob - kl, flat.shape[-1]),
             "log_prob_bits": bits_per_dimension(log_prob, flat.shape[-1]),
         }
-        if isinstance(p, LowRankMultivariateNormal):
+        if rank_of(p):
             batch["effective_rank"] = effective_rank(p.principal_components().scales)
         for name, noisy in (("autocorrelation", False), ("autocorrelation_with_noise", True)):
             sample = pictures.sample_picture(p, seed=[seed, i], pixel_noise=noisy)

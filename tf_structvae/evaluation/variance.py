@@ -6,19 +6,26 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from tf_structvae.distributions import LowRankMultivariateNormal
+from tf_structvae.distributions import LocalLowRankNormal
+from tf_structvae.distributions.summary import rank_of
 from tf_structvae.evaluation.estimate import Estimate
 from tf_structvae.evaluation.jackknife import BLOCKS, BlockVariance, jackknife_error
+
+_DRAWS = 8  # of a local noise, for the sum over all entries of its variance
 
 
 def observation_variance(p) -> tuple[np.ndarray, np.ndarray]:
     """tr(P P^T) and tr(D) of each p(x | z), [B] each; an independent normal has no P.
 
+    In the place of D a local normal has (A^T A)^-1, whose trace is estimated by draws of the noise.
+
     Args:
       p: with batch [B] and event [N].
     """
+    if isinstance(p, LocalLowRankNormal):
+        return p.variance_parts(_DRAWS, seed=0)
     total = np.asarray(p.variance(), np.float64).sum(-1)
-    if not isinstance(p, LowRankMultivariateNormal):
+    if not rank_of(p):
         return np.zeros_like(total), total
     noise = np.broadcast_to(np.asarray(p.cov_diag, np.float64), tuple(p.mean().shape)).sum(-1)
     return np.maximum(total - noise, 0.0), noise

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tf_structvae.export.likelihoods import Likelihood
 from tf_structvae.export.signatures import Signature
 from tf_structvae.models.vae import StructuredVAE
 from tf_structvae.utilities import markdown, provenance
@@ -59,7 +60,7 @@ def card(
     model: StructuredVAE,
     found: Mapping[str, Signature],
     tensors: Mapping[str, dict],
-    rank: int,
+    likelihood: Likelihood,
     name: str,
     version: int,
     about: Mapping[str, Any],
@@ -70,7 +71,7 @@ def card(
       model: the exported one.
       found: its signatures.
       tensors: inputs and outputs of each, from `saved_model.write`.
-      rank: R; 0 of a standard VAE.
+      likelihood: the kind of p(x | z).
       name: of the model.
       version: of the export.
       about: from `check_about`.
@@ -81,8 +82,8 @@ def card(
         "version": version,
         "image_shape": list(model.image_shape),
         "latent_dim": model.latent_dim,
-        "rank": rank,
-        "likelihood": "low_rank" if rank else "independent",
+        "rank": likelihood.rank,
+        "likelihood": likelihood.name,
         "prior": model.prior.describe(),
         "signatures": {
             k: {**tensors[k], "description": signature.description}

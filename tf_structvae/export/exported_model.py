@@ -8,7 +8,8 @@ import math
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tf_structvae.distributions import LowRankMultivariateNormal
+from tf_structvae.export import likelihoods
+from tf_structvae.export.likelihoods import Likelihood
 from tf_structvae.models import class_labels
 from tf_structvae.models.vae import StructuredVAE
 from tf_structvae.priors import LOG_2_PI, Prior
@@ -20,7 +21,7 @@ class View:
 
     Attributes:
       model: a built one.
-      rank: R of its low-rank normal; 0: an independent normal, the standard VAE.
+      likelihood: the kind of p(x | z).
       prior: p(z), without the encoder.
       labels: int32 [B], given which a conditional model encodes and decodes.
       importance_samples: of z, of `log_prob`.
@@ -28,7 +29,7 @@ class View:
     """
 
     model: StructuredVAE
-    rank: int
+    likelihood: Likelihood
     prior: Prior
     labels: tf.Tensor | None = None
     importance_samples: int = 16
@@ -45,14 +46,13 @@ class View:
         """
         labels = [tf.zeros([1], tf.int32)] if model.classes else []
         p = model.decode(tf.zeros([1, model.latent_dim]), *labels)
-        if isinstance(p, LowRankMultivariateNormal):
-            return cls(model, int(p.rank), model.prior.frozen())
-        if isinstance(p, tfp.distributions.MultivariateNormalDiag):
-            return cls(model, 0, model.prior.frozen())
-        raise ValueError(
-            "model must decode to a LowRankMultivariateNormal or a MultivariateNormalDiag to be "
-            f"exported, this one decodes to a {type(p).__name__}."
-        )
+        kind = likelihoods.of(p, math.prod(model.image_shape))
+        return cls(model, kind, model.prior.frozen())
+
+    @property
+    def rank(self) -> int:
+        """R; 0 without a factor P."""
+        return self.likelihood.rank
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -71,7 +71,7 @@ def export(
 
     def write(path: Path) -> None:
         tensors = saved_model.write(view, found, path)
-        card.write(card.card(model, found, tensors, view.rank, name, version, known), path)
+        card.write(card.card(model, found, tensors, view.likelihood, name, version, known), path)
         readme.write(path)
         if warm_up or (warm_up is None and warmup.available()):
             warmup.write(found, name, path)

@@ -6,9 +6,9 @@ import math
 
 import tensorflow as tf
 
-from tf_structvae.distributions import LowRankMultivariateNormal, linalg
 from tf_structvae.export import noise, proposal
 from tf_structvae.export.exported_model import View
+from tf_structvae.export.likelihoods import Conditional
 
 
 def covariance_row(view: View, latents, pixel):
@@ -17,39 +17,29 @@ def covariance_row(view: View, latents, pixel):
     height, width, channels = view.shape
     number = pixel[:, 0] * width + pixel[:, 1]
     of_pixel = tf.one_hot(number, height * width) / channels
-    weights = tf.repeat(of_pixel, channels, axis=1)
-    if view.rank:
-        factor = p.cov_factor
-        by_pixel = tf.reshape(factor, [-1, height * width, channels, view.rank])
-        row = tf.reduce_mean(tf.gather(by_pixel, number, batch_dims=1), axis=1)
-        shared = linalg.matmul(factor, row[..., tf.newaxis])[..., 0]
-        covariances = shared + weights * p.cov_diag
-    else:
-        covariances = weights * p.variance()
-    return {"covariances": view.images(covariances), "variances": view.images(p.variance())}
+    covariances = view.likelihood.covariance(p, tf.repeat(of_pixel, channels, axis=1))
+    variances = view.likelihood.variance(p)
+    return {"covariances": view.images(covariances), "variances": view.images(variances)}
 
 
 def condition(view: View, latents, values, mask, noise_variance):
     """Mean and variance of p(x | z, some pixels) (eq. 5 and 6)."""
     q = _conditional(view, latents, values, mask, noise_variance)
-    return {"images": view.clipped(q.mean()), "variances": view.images(q.variance())}
+    return {"images": view.clipped(q.mean), "variances": view.images(q.variance())}
 
 
 def condition_sample(view: View, seeds, latents, values, mask, noise_variance):
     """A draw from p(x | z, some pixels)."""
     q = _conditional(view, latents, values, mask, noise_variance)
-    drawn = noise.normal_rows(seeds, view.rank or view.size, noise.CONDITION)
-    images = q.sample_from_noise(drawn) if view.rank else q.mean() + q.stddev() * drawn
-    return {"images": view.clipped(images), "means": view.images(q.mean())}
+    drawn = noise.normal_rows(seeds, view.likelihood.conditional_noise, noise.CONDITION)
+    return {"images": view.clipped(q.draw(drawn)), "means": view.images(q.mean)}
 
 
-def _conditional(view: View, latents, values, mask, noise_variance) -> LowRankMultivariateNormal:
-    p = view.decode(latents)
-    if not view.rank:
-        scale = p.stddev()
-        p = LowRankMultivariateNormal(p.mean(), 0.0 * scale[..., tf.newaxis], scale**2)
+def _conditional(view: View, latents, values, mask, noise_variance) -> Conditional:
     observed = view.flat(tf.broadcast_to(mask > 0.5, tf.shape(values)))
-    return p.condition(observed, view.flat(values), noise_variance[:, tf.newaxis])
+    return view.likelihood.condition(
+        view.decode(latents), observed, view.flat(values), noise_variance[:, tf.newaxis]
+    )
 
 
 def log_prob(view: View, images, seeds):

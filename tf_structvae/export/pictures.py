@@ -10,16 +10,15 @@ from tf_structvae.export.exported_model import View
 
 def sample(view: View, seeds):
     """Draws from the prior; see `signatures`."""
-    drawn = noise.normal_rows(seeds, view.latent_dim + (view.rank or view.size))
+    drawn = noise.normal_rows(seeds, view.latent_dim + view.likelihood.noise)
     latents, rest = drawn[:, : view.latent_dim], drawn[:, view.latent_dim :]
     if more := view.prior.noise_size - view.latent_dim:
         own = noise.normal_rows(seeds, more, noise.PRIOR)  # the rest is the same with every prior
         latents = tf.concat([latents, own], axis=1)
     latents = view.prior.sample_from_noise(latents, view.labels)
     p = view.decode(latents)
-    images = p.sample_from_noise(rest) if view.rank else p.mean() + p.stddev() * rest
     return {
-        "images": view.clipped(images),
+        "images": view.clipped(view.likelihood.draw(p, rest)),
         "means": view.images(p.mean()),
         "latents": latents,
         "factor_noise": rest[:, : view.rank],
@@ -29,7 +28,7 @@ def sample(view: View, seeds):
 def decode(view: View, latents):
     """p(x | z)."""
     p = view.decode(latents)
-    return {"means": view.images(p.mean()), "variances": view.images(p.variance())}
+    return {"means": view.images(p.mean()), "variances": view.images(view.likelihood.variance(p))}
 
 
 def encode(view: View, images):
@@ -47,7 +46,7 @@ def reconstruct(view: View, images):
     """The picture at what `encode` finds."""
     p = view.decode(view.encode(images)[0])
     mean = p.mean()
-    found = p.sample_from_noise(view.factor_noise(p, images)) if view.rank else mean
+    found = view.likelihood.picture(p, view.factor_noise(p, images))
     return {"images": view.clipped(found), "means": view.images(mean)}
 
 
@@ -67,3 +66,19 @@ def components(view: View, latents):
         "components": tf.reshape(rows * sign[..., tf.newaxis], [-1, view.rank, *view.shape]),
         "stddevs": stddevs,
     }
+
+
+def sample_at(view: View, seeds, latents):
+    """A picture with all noise of p(x | z); see `signatures`."""
+    noises = noise.normal_rows(seeds, view.latent_dim + view.likelihood.noise)
+    p = view.decode(latents)
+    drawn = view.likelihood.draw(p, noises[:, view.latent_dim :])
+    return {"images": view.clipped(drawn), "means": view.images(p.mean())}
+
+
+def local(view: View, latents):
+    """A of a local normal; see `LocalLowRankNormal`."""
+    operator = view.decode(latents).local()
+    found = {"neighbours": operator.neighbours, "channels": operator.channels}
+    given = {k: x for k, x in found.items() if x is not None}
+    return {**given, "scales": operator.scale}

@@ -74,19 +74,14 @@ def fitted(view: View, images: tf.Tensor, steps: int) -> Proposal:
     noise = view.factor_noise(p, images)
 
     def picture(latents):
-        at = view.decode(latents)
-        return at.sample_from_noise(noise) if view.rank else at.mean()
+        return view.likelihood.picture(view.decode(latents), noise)
 
-    centre, diag = picture(mean), p.cov_diag if view.rank else p.variance()
+    centre = picture(mean)
 
     def whitened(direction):
         step = _DIFFERENCE * stddev * direction
         slope = (picture(mean + step) - centre) / tf.reduce_sum(step, axis=-1, keepdims=True)
-        if not view.rank:
-            return slope * tf.math.rsqrt(diag)
-        explained = p.noise_posterior(p.mean() + slope)[0]
-        left = p.mean() + slope - p.sample_from_noise(explained)
-        return tf.concat([left * tf.math.rsqrt(diag), tf.cast(explained, tf.float32)], axis=-1)
+        return view.likelihood.whitened(p, slope)
 
     # one direction at a time, so that a batch takes the memory of its decoder once
     size = view.latent_dim

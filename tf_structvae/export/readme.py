@@ -90,11 +90,14 @@ def _front(content: Mapping[str, Any]) -> str:
 
 def _what_it_is(content: Mapping[str, Any]) -> str:
     height, width, channels = content["image_shape"]
-    emitted = (
-        f"a low-rank multivariate normal of rank {content['rank']} over all pixels"
-        if content["rank"]
-        else "an independent normal for each pixel"
-    )
+    rank = content["rank"]
+    if content["likelihood"] == "local_low_rank":
+        factor = f"low rank ({rank})" if rank else "no low rank"
+        emitted = f"a multivariate normal with {factor} and a local precision over all pixels"
+    elif rank:
+        emitted = f"a low-rank multivariate normal of rank {rank} over all pixels"
+    else:
+        emitted = "an independent normal for each pixel"
     size = f"{height}x{width} pixels and {channels} channel{'s' if channels > 1 else ''}"
     given = f" given one of {len(content['classes'])} classes" if content.get("classes") else ""
     return (

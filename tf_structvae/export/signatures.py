@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from tf_structvae.export import checks, observations, pictures
 from tf_structvae.export.exported_model import View
+from tf_structvae.export.likelihoods import Local
 from tf_structvae.models.vae import StructuredVAE
 from tf_structvae.utilities.checks import integer
 
@@ -18,69 +19,72 @@ DEFAULT = "sample"  # also `serving_default`
 
 _GIVEN = "given the pixels where mask > 0.5, known up to noise_variance (0: exactly)"
 
-# name: function, inputs, description, needs P
-_TABLE: dict[str, tuple[Callable, tuple[str, ...], str, bool]] = {
+_EVERY, _FACTOR, _LOCAL = range(3)  # which models have a signature
+
+# name: function, inputs, description, which models have it
+_TABLE: dict[str, tuple[Callable, tuple[str, ...], str, int]] = {
     "sample": (
         pictures.sample,
         ("seeds",),
         "Images from the prior, {prior}: mean + P factor_noise (eq. 3 without pixel noise), "
-        "clipped to [0, 1]; a standard VAE's with its pixel noise. means are not clipped. Each row "
-        "depends on its own seed alone. Also serving_default.",
-        False,
+        "clipped to [0, 1]; {with_noise}. means are not clipped. Each row depends on its own seed "
+        "alone. Also serving_default.",
+        _EVERY,
     ),
     "decode": (
         pictures.decode,
         ("latents",),
-        "Mean and variance of every entry of p(x given z), not clipped.",
-        False,
+        "Mean and variance of every entry of p(x given z), not clipped{estimated}.",
+        _EVERY,
     ),
     "encode": (
         pictures.encode,
         ("images",),
         "Mean and standard deviation of q(z given x), and the posterior mean of the noise of P "
         "given x at that mean ([B, 0] of a standard VAE).",
-        False,
+        _EVERY,
     ),
     "reconstruct": (
         pictures.reconstruct,
         ("images",),
         "The mean at encode's latents plus P times its factor_noise, clipped to [0, 1]; means are "
         "without that part and not clipped.",
-        False,
+        _EVERY,
     ),
     "manipulate": (
         pictures.manipulate,
         ("latents", "factor_noise", "component_scales"),
         "mean + P factor_noise with the part of each principal component of P, strongest first, "
         "times its scale (eq. 4), clipped to [0, 1]; all scales one is sample.",
-        True,
+        _FACTOR,
     ),
     "components": (
         pictures.components,
         ("latents",),
         "The principal components of P, strongest first: unit vectors, whose entry of largest size "
         "is positive, and standard deviations; zero vectors where that is zero.",
-        True,
+        _FACTOR,
     ),
     "covariance_row": (
         observations.covariance_row,
         ("latents", "pixel"),
         "Covariance of every entry with the mean over the channels of the pixel (row, column), its "
-        "own noise included (the mean over the last axis is Fig. 2), and all variances.",
-        False,
+        "own noise included (the mean over the last axis is Fig. 2), and all variances{estimated}.",
+        _EVERY,
     ),
     "condition": (
         observations.condition,
         ("latents", "values", "mask", "noise_variance"),
-        f"Mean, clipped to [0, 1], and variance of p(x given z) {_GIVEN} (eq. 5 and 6).",
-        False,
+        f"Mean, clipped to [0, 1], and variance of p(x given z) {_GIVEN} (eq. 5 and 6)"
+        "{estimated_given}.",
+        _EVERY,
     ),
     "condition_sample": (
         observations.condition_sample,
         ("seeds", "latents", "values", "mask", "noise_variance"),
-        f"A draw from p(x given z) {_GIVEN}, along P without pixel noise, clipped to [0, 1]; a "
-        "standard VAE's with its pixel noise. means are the conditional mean, not clipped.",
-        False,
+        f"A draw from p(x given z) {_GIVEN}, along P without pixel noise, clipped to [0, 1]; "
+        "{with_noise}. means are the conditional mean, not clipped.",
+        _EVERY,
     ),
     "log_prob": (
         observations.log_prob,
@@ -89,7 +93,22 @@ _TABLE: dict[str, tuple[Callable, tuple[str, ...], str, bool]] = {
         "{proposal}, their mean (the ELBO of that distribution) and their effective number. Where "
         "that is near one, a single sample decides: the bound is far below log p(x) and changes by "
         "tens of nats or more with the seed. Each row depends on its own image and seed alone.",
-        False,
+        _EVERY,
+    ),
+    "sample_at": (
+        pictures.sample_at,
+        ("seeds", "latents"),
+        "Images at given latents with all noise of p(x given z), clipped to [0, 1]: those of "
+        "sample, given the latents that sample drew for the same seeds.",
+        _LOCAL,
+    ),
+    "local": (
+        pictures.local,
+        ("latents",),
+        "What a local normal has in the place of the noise of single pixels, A = S^-1 (I - V) "
+        "(I - W): the weights W of the earlier neighbours and V of the earlier channels of a "
+        "pixel, and the scales S.",
+        _LOCAL,
     ),
 }
 
@@ -115,7 +134,8 @@ def signatures(
 
     Those of a conditional model have one more input, the labels.
 
-    Those that need P, `manipulate` and `components`, are not among those of a standard VAE.
+    Those that need P, `manipulate` and `components`, are not among those of a standard VAE, and
+    `local` and `sample_at` are of local normals alone.
 
     Args:
       model: a built one, or its view.
@@ -125,8 +145,7 @@ def signatures(
         draws from the encoder's q(z given x).
 
     Raises:
-      ValueError: the decoder emits a distribution that is neither low-rank nor independent normal,
-        or a number is too small.
+      ValueError: the decoder emits a distribution that has none of them, or a number is too small.
     """
     integer("importance_samples", importance_samples)
     integer("proposal_steps", proposal_steps, 0)
@@ -138,11 +157,13 @@ def signatures(
         "samples": importance_samples,
         "proposal": _proposal(proposal_steps),
         "prior": view.model.prior.describe(),
+        **view.likelihood.words(),
     }
     specs = _specs(view)
     found = {}
-    for name, (function, inputs, description, needs_factor) in _TABLE.items():
-        if view.rank or not needs_factor:
+    has = {_EVERY: True, _FACTOR: view.rank > 0, _LOCAL: isinstance(view.likelihood, Local)}
+    for name, (function, inputs, description, which) in _TABLE.items():
+        if has[which]:
             own = {k: specs[k] for k in (*inputs, *(("labels",) if view.model.classes else ()))}
             run = functools.partial(_run, view, function, own)
             found[name] = Signature(run, own, description.format(**words))

@@ -9,7 +9,12 @@ import numpy as np
 import tensorflow as tf
 
 from tf_structvae import priors
-from tf_structvae.distributions.pictures import covariance_to_pixel, sample_picture, to_images
+from tf_structvae.distributions.pictures import (
+    covariance_to_pixel,
+    sample_picture,
+    to_images,
+    variances,
+)
 
 
 class Row(NamedTuple):
@@ -39,7 +44,7 @@ def observation_rows(
     pixel = pixel or (image_shape[0] // 2, image_shape[1] // 2)
     mean = to_images(p.mean(), image_shape)
     sample = to_images(sample_picture(p, seed, pixel_noise), image_shape)
-    variance = to_images(p.variance(), image_shape).mean(-1, keepdims=True)
+    variance = to_images(variances(p), image_shape).mean(-1, keepdims=True)
     covariance = covariance_to_pixel(p, image_shape, pixel)
     return [
         Row("mean", mean),

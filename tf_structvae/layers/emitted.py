@@ -17,7 +17,9 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tf_structvae.distributions import (
+    FeatureLocalLowRankNormal,
     FeatureLowRankMultivariateNormal,
+    LocalLowRankNormal,
     LowRankMultivariateNormal,
 )
 
@@ -104,6 +106,14 @@ class EmittedLowRankNormal(EmittedLowRank, LowRankMultivariateNormal):
 
 class EmittedFeatureLowRankNormal(EmittedLowRank, FeatureLowRankMultivariateNormal):
     """`FeatureLowRankMultivariateNormal`; as a tensor its mean."""
+
+
+class EmittedLocalNormal(EmittedLowRank, LocalLowRankNormal):
+    """`LocalLowRankNormal`; as a tensor its mean."""
+
+
+class EmittedFeatureLocalNormal(EmittedLowRank, FeatureLocalLowRankNormal):
+    """`FeatureLocalLowRankNormal`; as a tensor its mean."""
 
 
 class EmittedNormalDiag(MeanAsTensor, tfp.distributions.MultivariateNormalDiag):

@@ -78,6 +78,7 @@ class LowRankNormalHead(NormalHead):
         "factor_scale": "kernel",
     }
     _FACTOR_SCALES: tuple[str, ...] = FACTOR_SCALES
+    _LEAST_RANK = 1
 
     def __init__(
         self,
@@ -93,7 +94,7 @@ class LowRankNormalHead(NormalHead):
         **kwargs,
     ):
         super().__init__(channels, epsilon, noise, mean_initial, standardize, **kwargs)
-        integer("rank", rank)
+        integer("rank", rank, self._LEAST_RANK)
         allowed = self._FACTOR_SCALES
         if factor_scale not in allowed:
             raise ValueError(f"factor_scale must be one of {allowed}, got {factor_scale!r}.")
@@ -107,10 +108,12 @@ class LowRankNormalHead(NormalHead):
     @property
     def closed_form(self) -> bool:
         """Whether `match_noise` sets the scale of P."""
-        return self.factor_scale.startswith("closed_form")
+        return self.rank > 0 and self.factor_scale.startswith("closed_form")
 
     def build(self, input_shape):
         super().build(input_shape)
+        if not self.rank:
+            return
         initial = keras.initializers.RandomNormal(stddev=self.factor_initial)
         self.factor_kernel = self.add_weight(
             name="factor_kernel",
@@ -138,14 +141,7 @@ class LowRankNormalHead(NormalHead):
 
     def _emit(self, features, training):
         pixels = self._pixels(features)
-        kernel = tf.convert_to_tensor(self.factor_kernel)
-        if self.factor_scale == "log_scale":
-            kernel *= tf.exp(_LOG_SCALE_SPEED * self.log_scale)
-        elif self.closed_form:
-            kernel = tf.einsum("fcr,rk->fck", kernel, self.mixing)
-        with_one = pixels
-        if self.use_bias:
-            with_one = tf.concat([pixels, tf.ones_like(pixels[..., :1])], axis=-1)
+        with_one, kernel = self._factor(pixels)
         mean, variance = self._mean(pixels), self._variance(pixels)
 
         def emit(units):
@@ -154,6 +150,17 @@ class LowRankNormalHead(NormalHead):
             return self._distribution(loc, with_one, rows, cov_diag)
 
         return self._emitted(emit, training)
+
+    def _factor(self, pixels):
+        """P as features [B, S, F] and kernel [F, C, R]."""
+        kernel = tf.convert_to_tensor(self.factor_kernel)
+        if self.factor_scale == "log_scale":
+            kernel *= tf.exp(_LOG_SCALE_SPEED * self.log_scale)
+        elif self.closed_form:
+            kernel = tf.einsum("fcr,rk->fck", kernel, self.mixing)
+        if not self.use_bias:
+            return pixels, kernel
+        return tf.concat([pixels, tf.ones_like(pixels[..., :1])], axis=-1), kernel
 
     def _distribution(self, loc, features, kernel, cov_diag):
         if features.shape[1] != 1:

@@ -11,7 +11,7 @@ import abc
 import keras
 import tensorflow as tf
 
-from tf_structvae.distributions import LowRankMultivariateNormal
+from tf_structvae.distributions.summary import rank_of
 from tf_structvae.models import event_targets
 
 
@@ -98,10 +98,10 @@ class NoiseSquare(DistributionMetric):
     NAME = "noise_square"
 
     def measure(self, y, p):
-        if not isinstance(p, LowRankMultivariateNormal):
+        if not rank_of(p):
             raise ValueError(
-                "NoiseSquare needs a LowRankMultivariateNormal, as LowRankNormalHead emits; y_pred "
-                f"is {type(p).__name__}."
+                "NoiseSquare needs a distribution with a factor P, as LowRankNormalHead emits; "
+                f"y_pred is a {type(p).__name__} without one."
             )
         mean, covariance = p.noise_posterior(y)
         square = tf.reduce_sum(tf.square(mean), axis=-1) + tf.linalg.trace(covariance)

@@ -48,7 +48,9 @@ _EDIT_NOISE = flags.DEFINE_float(
     "edit_noise", 0.0, "Variance with which painted values are known; 0: exactly.", lower_bound=0
 )
 _PIXEL_NOISE = flags.DEFINE_bool(
-    "pixel_noise", False, "Draw samples of structured VAEs with their pixel noise omega_d."
+    "pixel_noise",
+    None,
+    "Draw samples of structured VAEs with their pixel noise omega_d; default: of local ones alone.",
 )
 _FIT_IMAGES = flags.DEFINE_integer(
     "fit_images", 10_000, "Training images of figure 6, at most.", lower_bound=2

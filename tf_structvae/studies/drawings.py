@@ -17,6 +17,7 @@ from tf_structvae.evaluation.generation import saturation
 from tf_structvae.figures.default_edits import default_edits
 from tf_structvae.models import class_labels
 from tf_structvae.studies import report
+from tf_structvae.training import config as config_lib
 from tf_structvae.training.experiment import Experiment
 
 
@@ -32,7 +33,8 @@ class Options:
       pixel: (row, column) of the covariances in 2; None for the centre.
       edits: of 5 and 10 to 13; where a figure is missing, `default_edits`.
       noise_variance: of painted values; None takes them as exact.
-      pixel_noise: draw samples of structured VAEs with omega_d too, in 1, 2 and 7.
+      pixel_noise: draw samples of structured VAEs with omega_d too, in 1, 2 and 7; None: of local
+        ones alone.
       fit_images: training images of 6, at most.
       fit_steps: of its training.
     """
@@ -43,7 +45,7 @@ class Options:
     pixel: tuple[int, int] | None = None
     edits: Mapping[int, Sequence[edit_lib.Edit]] = dataclasses.field(default_factory=dict)
     noise_variance: float | None = None
-    pixel_noise: bool = False
+    pixel_noise: bool | None = None
     fit_images: int = 10_000
     fit_steps: int = 1000
 
@@ -57,12 +59,12 @@ class Options:
 
 
 def has_factor(experiment: Experiment) -> bool:
-    """Whether p(x | z) has a factor P; that of the standard VAE has none.
+    """Whether p(x | z) has a factor P.
 
     Args:
       experiment: any.
     """
-    return experiment.config.model.likelihood != "independent"
+    return config_lib.has_factor(experiment.config)
 
 
 def structured(experiments: Sequence[Experiment]) -> Experiment:
@@ -86,7 +88,17 @@ def _caption(experiments: Sequence[Experiment], options: Options, *more: str) ->
 
 
 def _kind(experiment: Experiment) -> str:
-    return "structured VAE" if has_factor(experiment) else "standard VAE"
+    return "standard VAE" if _is_standard(experiment) else "structured VAE"
+
+
+def _is_standard(experiment: Experiment) -> bool:
+    return experiment.config.model.likelihood == "independent"
+
+
+def _without_noise(experiment: Experiment, o: Options) -> bool:
+    """Whether samples are drawn with omega_d = 0."""
+    noisy = config_lib.is_local(experiment.config) if o.pixel_noise is None else o.pixel_noise
+    return has_factor(experiment) and not noisy
 
 
 def _headings(experiments: Sequence[Experiment]) -> list[str]:
@@ -98,12 +110,11 @@ def _headings(experiments: Sequence[Experiment]) -> list[str]:
 
 
 def _noise_note(experiments: Sequence[Experiment], o: Options) -> str:
-    if o.pixel_noise or not any(map(has_factor, experiments)):
+    without = [_without_noise(e, o) for e in experiments]
+    if not any(without):
         return "Samples have all their noise."
     return "Samples of a structured VAE: eq. 3 with omega_d = 0, no pixel noise." + (
-        ""
-        if all(map(has_factor, experiments))
-        else " Those of a standard VAE have all their noise."
+        "" if all(without) else " Those of the others have all their noise."
     )
 
 

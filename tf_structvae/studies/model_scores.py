@@ -29,6 +29,7 @@ from tf_structvae.studies.collection import (
     watched,
 )
 from tf_structvae.studies.part_store import PartStore
+from tf_structvae.training import config as config_lib
 from tf_structvae.training.experiment import Experiment
 
 FORMAT = 1  # of the results; raised when a number changes its meaning
@@ -97,7 +98,7 @@ class ModelScores:
           reference_settings: of the data.
         """
         kinds: Sequence[str] = scores.KINDS
-        if self._experiment.config.model.likelihood == "independent":
+        if not config_lib.has_factor(self._experiment.config):
             kinds = kinds[:2]  # its samples have the noise of every pixel anyway
         for kind in kinds:
             wanted = {

@@ -74,7 +74,7 @@ def check(numbers: Sequence[int], experiments: Sequence[Experiment]) -> None:
         names = ", ".join(str(e.workdir) for e in experiments)
         raise ValueError(
             f"figures {', '.join(map(str, needing))} need the factor P, which a standard VAE does "
-            f"not have (config.model.likelihood = independent in {names}); "
+            f"not have, nor a model of rank 0 (config.model.likelihood and rank in {names}); "
             f"it has figures {', '.join(str(n) for n in FIGURES if not FIGURES[n].needs_factor)}."
         )
 

@@ -10,6 +10,7 @@ from tf_structvae import figures, priors
 from tf_structvae.evaluation.information import information
 from tf_structvae.models import class_labels
 from tf_structvae.studies import report, scores
+from tf_structvae.training import config as config_lib
 from tf_structvae.training.experiment import Experiment
 from tf_structvae.utilities import markdown
 from tf_structvae.utilities.files import save_figure
@@ -83,7 +84,7 @@ def write_sheet(experiment: Experiment, found: dict[str, priors.Prior], seed: in
         add(name, draw("prior"))
     experiment.model.replace_prior(own)
     add("q(z given x)", draw("posterior"))
-    structured = experiment.config.model.likelihood != "independent"
+    structured = config_lib.has_factor(experiment.config)
     note = (
         f"{report.NO_PIXEL_NOISE if structured else 'Samples have the noise of every pixel.'} The "
         "last rows are at latents of training images: what a prior that the posteriors fill would "

@@ -13,6 +13,7 @@ from tf_structvae import figures
 from tf_structvae.evaluation import heldout
 from tf_structvae.models import class_labels
 from tf_structvae.studies import plots, scores
+from tf_structvae.training import config as config_lib
 from tf_structvae.training.experiment import Experiment
 from tf_structvae.utilities.files import save_figure, write_whole
 
@@ -29,6 +30,8 @@ def describe(experiment: Experiment) -> str:
     """
     c = experiment.config
     kind = "standard VAE" if c.model.likelihood == "independent" else f"rank {c.model.rank}"
+    if config_lib.is_local(c):
+        kind += f" and local, radius {c.model.radius}"
     return f"{c.name}: {kind}, {experiment.source.info.name}, {experiment.step} steps"
 
 
@@ -79,7 +82,8 @@ def write_pictures(experiment: Experiment, pixel: tuple[int, int]) -> list[Path]
     shape = experiment.source.image_shape
     batch = next(iter(experiment.evaluation_batches("test")))
     images, *labels = (tensor[:_COLUMNS] for tensor in class_labels.split(batch))
-    structured = experiment.config.model.likelihood == "low_rank"
+    c = experiment.config
+    structured = config_lib.has_factor(c) and not config_lib.is_local(c)
     note = f"Covariance to pixel {pixel}. " + (NO_PIXEL_NOISE if structured else "")
     rows = [
         figures.Row("data", images.numpy()),

@@ -62,7 +62,8 @@ def _config(path: Path) -> dict[str, Any]:
 
 
 def _kind(config: Mapping[str, Any]) -> str:
-    return "Standard VAE" if config["model"]["likelihood"] == "independent" else "Our VAE"
+    kinds = {"independent": "Standard VAE", "local_low_rank": "Our VAE, local"}
+    return kinds.get(config["model"]["likelihood"], "Our VAE")
 
 
 def _without_seed(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -39,9 +39,12 @@ def default() -> ConfigDict:
                 "nifti": dict(spec.NIFTI),  # of ukbb, docs/ukbb.md
             },
             "model": {
-                "likelihood": "low_rank",  # independent: the standard VAE; stock_low_rank: by TFP
+                # independent: the standard VAE; stock_low_rank: by TFP; local_low_rank: `use_local`
+                "likelihood": "low_rank",
                 "latent_dim": 64,
                 "rank": 25,
+                "radius": 1,  # of the neighbourhood of a local_low_rank likelihood
+                "bound": 0.95,  # of the sum of its weights, see `LocalLowRankHead`
                 "noise": "learned",  # fixed | learned | per_channel | per_pixel
                 "epsilon": 0.01,  # the noise variance, or where it starts
                 "factor_scale": "closed_form",  # see `LowRankNormalHead`
@@ -136,6 +139,43 @@ def use_papers_recipe(c: ConfigDict, entropy_budget: float | None = None) -> Con
     c.objective.entropy_budget = entropy_budget
     c.objective.rate = 25.0
     c.objective.damping = 250.0
+    return c
+
+
+def has_factor(config: ConfigDict) -> bool:
+    """Whether p(x | z) has a factor P; that of the standard VAE and of a local normal alone do not.
+
+    Args:
+      config: of an experiment.
+    """
+    return config.model.likelihood != "independent" and config.model.rank > 0
+
+
+def is_local(config: ConfigDict) -> bool:
+    """Whether p(x | z) has a local precision in the place of D.
+
+    Args:
+      config: of an experiment.
+    """
+    return config.model.likelihood == "local_low_rank"
+
+
+def use_local(c: ConfigDict, rank: int | None = None, radius: int = 1) -> ConfigDict:
+    """Turns a config to a low-rank and local normal, with noise of each pixel.
+
+    Args:
+      c: a config, which is changed.
+      rank: R, 0 for none; None: that of the config.
+      radius: of the neighbourhood.
+
+    Returns:
+      The same config.
+    """
+    c.model.likelihood = "local_low_rank"
+    c.model.noise = "per_pixel"
+    c.model.radius = radius
+    if rank is not None:
+        c.model.rank = rank
     return c
 
 

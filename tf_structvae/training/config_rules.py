@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from tf_structvae.training.config_fields import AT_MOST_STEPS
 
-LIKELIHOODS = ("low_rank", "independent", "stock_low_rank")
+LIKELIHOODS = ("low_rank", "local_low_rank", "independent", "stock_low_rank")
 PRECISIONS = ("float32", "mixed_bfloat16", "mixed_float16")
 
 # The usual ones are known without Keras, so that a wrong value is reported before it is loaded.
@@ -89,6 +89,7 @@ RULES: list[Rule] = [
     ),
     *_rules("'' or the name of a class attribute", lambda v: isinstance(v, str), "data.label"),
     *_one_of("model.likelihood", *LIKELIHOODS),
+    *_rules("a number between 0 and 1", lambda v: 0 < v < 1, "model.bound"),
     *_one_of("model.noise", "fixed", "learned", "per_channel", "per_pixel"),
     *_one_of("model.factor_scale", "kernel", "log_scale", "closed_form", "closed_form_triangular"),
     *_one_of("model.norm", "batch", "sync_batch", "group", "none"),
@@ -119,7 +120,6 @@ RULES: list[Rule] = [
         "a positive integer",
         lambda v: type(v) is int and v > 0,
         "model.latent_dim",
-        "model.rank",
         "model.encoder.stem",
         "model.decoder.hidden",
         "objective.samples",
@@ -138,6 +138,8 @@ RULES: list[Rule] = [
         "seed",
         "data.limit",
         "data.shift",
+        "model.radius",
+        "model.rank",
         "model.encoder.hidden",
         "model.decoder.project",
         "model.decoder.final",
@@ -177,6 +179,11 @@ RULES: list[Rule] = [
     *_rules("a finite number", math.isfinite, "model.mean_initial"),
     *_rules("a number in (0, 1]", lambda v: 0 < v <= 1, "train.final_fraction"),
     # what depends on other fields
+    Rule(
+        "model.rank",
+        "a positive integer where model.likelihood is not local_low_rank",
+        lambda v, c: v != 0 or c.model.likelihood == "local_low_rank",
+    ),
     Rule(
         "prior.by_label",
         "False without data.label",

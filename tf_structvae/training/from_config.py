@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 from tf_structvae import priors
 from tf_structvae.layers import (
     IndependentNormalHead,
+    LocalLowRankHead,
     LowRankNormalHead,
     NormalHead,
     StockLowRankNormalHead,
@@ -75,14 +76,11 @@ def build_head(config: ConfigDict, channels: int) -> NormalHead:
     }
     if m.likelihood == "independent":
         return IndependentNormalHead(channels, **common)
+    common |= {"factor_scale": m.factor_scale, "factor_initial": m.factor_initial}
+    if m.likelihood == "local_low_rank":
+        return LocalLowRankHead(channels, m.rank, m.radius, m.bound, **common)
     kind = LowRankNormalHead if m.likelihood == "low_rank" else StockLowRankNormalHead
-    return kind(
-        channels,
-        m.rank,
-        factor_scale=m.factor_scale,
-        factor_initial=m.factor_initial,
-        **common,
-    )
+    return kind(channels, m.rank, **common)
 
 
 def build_prior(

@@ -19,7 +19,12 @@ CLASSES = {
     "models.blocks": ("Conv2D",),
     "models.constraints": ("Constraint",),
     "models.density": ("LowRankDensity",),
-    "layers": ("IndependentNormalHead", "LowRankNormalHead", "StockLowRankNormalHead"),
+    "layers": (
+        "IndependentNormalHead",
+        "LocalLowRankHead",
+        "LowRankNormalHead",
+        "StockLowRankNormalHead",
+    ),
     "models.losses": ("NegativeLogLikelihood",),
     "models.metrics": (
         "Entropy",

@@ -8,10 +8,11 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tf_structvae.distributions import linalg
-from tf_structvae.distributions.local.operator import LocalOperator
 
 if TYPE_CHECKING:
     from typing import Protocol
+
+    from tf_structvae.distributions.local.operator import LocalOperator
 
     class Joint(Protocol):
         """What it needs of a `LocalLowRankNormal`."""
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
         def local(self) -> LocalOperator: ...
         def sample(self, n: int, seed: Any) -> tf.Tensor: ...
-        def _factor(self) -> tf.Tensor: ...
+        def sample_from_noise(self, factor_noise: Any, local_noise: Any) -> tf.Tensor: ...
+        def _factor(self) -> Any: ...
         def batch_shape_tensor(self) -> tf.Tensor: ...
 
 
@@ -46,13 +48,13 @@ class ConditionalNormal(tfp.distributions.Distribution):
         before it was reached.
     """
 
-    def __init__(self, joint: Joint, mask, value, noise: float, tolerance: float, most: int):
+    def __init__(self, joint: Joint, mask, value, noise, tolerance: float, most: int):
         """
         Args:
           joint: a `LocalLowRankNormal`.
           mask: bool [..., N].
           value: [..., N].
-          noise: variance of the observation; 0: exact.
+          noise: variances of the observation, [..., 1] or [..., N]; 0: exact.
           tolerance: relative, of the solves.
           most: iterations.
         """
@@ -91,10 +93,10 @@ class ConditionalNormal(tfp.distributions.Distribution):
     def _correct(self, y: tf.Tensor, observed: tf.Tensor) -> tuple[tf.Tensor, ...]:
         """y moved so that it agrees with what is observed; iterations and residual of the solve."""
         error = tf.where(self._mask, tf.cast(observed - y, tf.float64), 0.0)
-        if self._noise:
-            right = error / self._noise
-        else:
-            right = tf.where(self._mask, 0.0, -self._precision.times(error))
+        precision, zero = self._precision, tf.zeros([], tf.float64)
+        right = -precision.times(tf.where(precision.fixed, error, zero))
+        right += tf.math.divide_no_nan(error, precision.noise)
+        right = tf.where(precision.fixed, zero, right)
         shape = tf.broadcast_dynamic_shape(tf.shape(right), self._precision.shape_tensor_of_rows())
         right = tf.broadcast_to(right, shape)
         found = tf.linalg.experimental.conjugate_gradient(
@@ -104,7 +106,7 @@ class ConditionalNormal(tfp.distributions.Distribution):
             tol=self._tolerance,
             max_iter=self._most,
         )
-        moved = found.x if self._noise else tf.where(self._mask, error, found.x)
+        moved = tf.where(precision.fixed, error, found.x)
         left = tf.math.divide_no_nan(tf.norm(found.r, axis=-1), tf.norm(right, axis=-1))
         return y + tf.cast(moved, self.dtype), found.i, left
 
@@ -116,26 +118,55 @@ class ConditionalNormal(tfp.distributions.Distribution):
     def _sample_n(self, n, seed=None):
         seeds = tfp.random.split_seed(seed, n=2, salt="ConditionalNormal")
         drawn = self._joint.sample(n, seed=seeds[0])
-        observed = self._value
-        if self._noise:
-            shape = tf.broadcast_dynamic_shape(tf.shape(drawn), tf.shape(observed))
-            noise = tf.random.stateless_normal(shape, seeds[1], dtype=self.dtype)
-            observed += self._noise**0.5 * noise
-        return self._correct(drawn, observed)[0]
+        shape = tf.broadcast_dynamic_shape(tf.shape(drawn), tf.shape(self._value))
+        noise = tf.random.stateless_normal(shape, seeds[1], dtype=self.dtype)
+        return self._moved(drawn, noise)
+
+    def sample_from_noise(self, factor_noise, local_noise, observation_noise) -> tf.Tensor:
+        """A sample of three standard normal vectors.
+
+        Args:
+          factor_noise: omega_p of the joint distribution, [*sample, *batch, R].
+          local_noise: omega_d, [*sample, *batch, N].
+          observation_noise: [*sample, *batch, N]; without effect where it is exact.
+
+        Returns:
+          [*sample, *batch, N].
+        """
+        drawn = self._joint.sample_from_noise(factor_noise, local_noise)
+        return self._moved(drawn, tf.convert_to_tensor(observation_noise, self.dtype))
+
+    def _moved(self, drawn, noise):
+        return self._correct(drawn, self._value + tf.sqrt(self._noise) * noise)[0]
+
+    def estimate_variance(self, draws: int = 16, seed: Any = 0) -> tuple[tf.Tensor, tf.Tensor]:
+        """The variance of each entry from draws, a solve each.
+
+        Args:
+          draws: how many.
+          seed: an integer, or two.
+
+        Returns:
+          Variances and their standard errors, sqrt(2 / draws) of them, [*batch, N] each.
+        """
+        drawn = self.sample(draws, seed=tfp.random.sanitize_seed(seed))
+        found = tf.reduce_mean(tf.square(drawn - self._conditional_mean), axis=0)
+        return found, found * (2.0 / draws) ** 0.5
 
 
 class _Precision(tf.linalg.LinearOperator):
-    """The precision of the entries that are not observed, float64; one of the others is 1."""
+    """What is solved with, float64: the precision of the joint and of the observation's noise over
+    the entries that are not observed exactly, and 1 for those that are.
 
-    def __init__(self, joint: Joint, mask: tf.Tensor, noise: float):
-        local = joint.local()
-        self._local = LocalOperator(
-            local.window,
-            tf.cast(local.neighbours, tf.float64),
-            None if local.channels is None else tf.cast(local.channels, tf.float64),
-            tf.cast(local.scale, tf.float64),
-        )
-        self._mask, self._noise = mask, noise
+    Attributes:
+      noise: variances, [..., 1] or [..., N].
+      fixed: which entries are observed exactly, bool [..., N].
+    """
+
+    def __init__(self, joint: Joint, mask: tf.Tensor, noise: tf.Tensor):
+        self._local = joint.local().cast(tf.float64)
+        self._mask, self.noise = mask, tf.cast(noise, tf.float64)
+        self.fixed = mask & (self.noise == 0.0)
         self._rows = tf.concat(
             [
                 tf.broadcast_dynamic_shape(tf.shape(mask)[:-1], joint.batch_shape_tensor()),
@@ -146,7 +177,7 @@ class _Precision(tf.linalg.LinearOperator):
         self._static = tf.broadcast_static_shape(mask.shape[:-1], joint.batch_shape)
         self._explained: tf.Tensor | None = None
         if joint.rank:
-            q = self._local.matmul(tf.cast(joint._factor(), tf.float64))
+            q = self._local.matmul(tf.cast(joint._factor().dense(), tf.float64))
             gram = linalg.matmul(q, q, transpose_a=True)
             root = tf.linalg.cholesky(tf.eye(joint.rank, dtype=tf.float64) + gram)
             scaled = tf.linalg.triangular_solve(root, tf.linalg.matrix_transpose(q))
@@ -180,28 +211,19 @@ class _Precision(tf.linalg.LinearOperator):
         return self._matvec(rows)[..., tf.newaxis]
 
     def _matvec(self, x, adjoint=False):
-        if self._noise:
-            return self.times(x) + tf.where(self._mask, x / self._noise, 0.0)
-        free = tf.where(self._mask, 0.0, x)
-        return tf.where(self._mask, x, self.times(free))
+        zero = tf.zeros([], x.dtype)
+        found = self.times(tf.where(self.fixed, zero, x))
+        found += tf.where(self._mask, tf.math.divide_no_nan(x, self.noise), zero)
+        return tf.where(self.fixed, x, found)
 
     def jacobi(self) -> tf.linalg.LinearOperatorDiag:
         """The inverse of its diagonal."""
-        local = self._local
-        squared = LocalOperator(
-            local.window,
-            -tf.square(local.neighbours),
-            None if local.channels is None else -tf.square(local.channels),
-            tf.square(local.scale),
-        )
-        ones = tf.ones([tf.shape(self._mask)[-1], 1], tf.float64)
-        diagonal = squared.matmul_transposed(ones)[..., 0]
+        diagonal = self._local.column_squares()
         if self._explained is not None:
             diagonal -= tf.reduce_sum(tf.square(self._explained), axis=-1)
-        if self._noise:
-            diagonal += tf.where(self._mask, 1.0 / self._noise, tf.zeros([], tf.float64))
-        else:
-            diagonal = tf.where(self._mask, tf.ones([], tf.float64), diagonal)
+        of_noise = tf.math.divide_no_nan(tf.ones([], tf.float64), self.noise)
+        diagonal += tf.where(self._mask, of_noise, tf.zeros([], tf.float64))
+        diagonal = tf.where(self.fixed, tf.ones([], tf.float64), diagonal)
         inverse = 1.0 / tf.maximum(diagonal, 1e-12 * tf.reduce_max(diagonal, -1, keepdims=True))
         return tf.linalg.LinearOperatorDiag(
             tf.broadcast_to(inverse, self._rows), is_positive_definite=True, is_self_adjoint=True

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tf_structvae.distributions import shapes
+from tf_structvae.distributions.factors import DenseFactor, Factor
+from tf_structvae.distributions.feature_low_rank_normal import low_rank_normal
 from tf_structvae.distributions.local.operations import LocalOperations
 from tf_structvae.distributions.local.operator import LocalOperator
 from tf_structvae.distributions.local.window import Window
@@ -28,11 +31,11 @@ class LocalLowRankNormal(LocalOperations, tfp.distributions.Distribution):
     lower triangular in raster order, channels last,
 
     ```none
-    (A e)_i = (e_i - sum_j w_ij e_j) / s_i
+    u_i = e_i - sum_j w_ij e_j,    (A e)_i = (u_i - sum_k v_ik u_k) / s_i
     ```
 
-    over the predecessors j of an entry i: all channels of the earlier pixels within `radius`, and
-    the earlier channels of its own pixel. Without P this is the sparse Cholesky precision of Dorta
+    over the earlier pixels j within `radius` of an entry i, in all channels or in its own, and the
+    earlier channels k of its own pixel. Without P this is the sparse Cholesky precision of Dorta
     et al. (2018); without predecessors it is `LowRankMultivariateNormal` with D = diag(s^2).
 
     With Q = A P and y = A (x - loc), y is N(0, Q Q^T + I), so the density is that of
@@ -52,6 +55,9 @@ class LocalLowRankNormal(LocalOperations, tfp.distributions.Distribution):
       [[1.0, 0.5, 0.25], [0.5, 1.25, 0.625], [0.25, 0.625, 1.3125]]
     """
 
+    fused = False
+    """Whether products with A are compiled by XLA; heads set it in training steps."""
+
     def __init__(
         self,
         loc,
@@ -69,14 +75,15 @@ class LocalLowRankNormal(LocalOperations, tfp.distributions.Distribution):
         """
         Args:
           loc: mean, [..., N].
-          scale: s > 0, the standard deviation of an entry given its predecessors without P; scalar
+          scale: s > 0, the standard deviation of an entry given those before it, without P; scalar
             or [..., N].
           grid: pixels along each axis and then channels: (W, C), (H, W, C) or (D, H, W, C), of
             product N.
-          neighbours: w of the earlier pixels, [..., *grid, J, C], J = ((2 radius + 1)^n - 1) / 2 in
-            raster order on n axes; None: zero.
-          channels: w of the earlier channels of the same pixel, [..., *grid, C], of which what is
-            below the diagonal counts; None: zero.
+          neighbours: w, [..., *grid, J, C], J = ((2 radius + 1)^n - 1) / 2 in raster order on n
+            axes, or [..., *space, 1, J, 1]: of the own channel alone, the same for each channel;
+            None: zero.
+          channels: v, [..., *grid, C] or with 1 in the place of each axis of space, of which what
+            is below the diagonal counts; None: zero.
           cov_factor: P, [..., N, R]; None: R = 0.
           radius: of the neighbourhood, >= 0.
           mask: bool [N] or [..., N], the entries that count; the others are `loc` in samples, and
@@ -104,8 +111,18 @@ class LocalLowRankNormal(LocalOperations, tfp.distributions.Distribution):
                     f"loc must have shape [..., N] with N = {window.size} entries of the grid "
                     f"{window.grid}, got {loc.shape}."
                 )
-            _check_end("neighbours", neighbours, window.neighbours_shape)
-            _check_end("channels", channels, (*window.grid, window.channels))
+            _check_end(
+                "neighbours",
+                neighbours,
+                window.neighbours_shape,
+                (*window.space, 1, len(window.offsets), 1),
+            )
+            _check_end(
+                "channels",
+                channels,
+                (*window.grid, window.channels),
+                (*[1] * len(window.space), window.channels, window.channels),
+            )
             if scale.shape.rank and scale.shape[-1] != 1:
                 shapes.check_event("scale", scale.shape[-1:], loc)
             if cov_factor is not None:
@@ -173,6 +190,11 @@ class LocalLowRankNormal(LocalOperations, tfp.distributions.Distribution):
         return 0 if self._cov_factor is None else self._cov_factor.shape[-1]
 
     @property
+    def cov_diag(self) -> tf.Tensor:
+        """s^2: the variance of an entry given those before it, without P; scalar or [..., N]."""
+        return tf.square(self._scale)
+
+    @property
     def window(self) -> Window:
         """The grid, and which entries of it are predecessors."""
         return self._window
@@ -192,14 +214,12 @@ class LocalLowRankNormal(LocalOperations, tfp.distributions.Distribution):
         scale = tf.broadcast_to(
             self._scale, tf.broadcast_dynamic_shape(tf.shape(self._scale), loc_shape[-1:])
         )
-        neighbours, channels = self._neighbours, self._channels
-        if neighbours is None:
-            neighbours = tf.zeros(window.neighbours_shape, dtype)
+        a = LocalOperator(window, self._neighbours, self._channels, self._grid(scale), self.fused)
         if self._mask is not None:
             counted = self._grid(tf.cast(self._mask, dtype))
-            scale = tf.where(self._mask, scale, tf.ones([], dtype))
-            return LocalOperator(window, neighbours, channels, self._grid(scale)).among(counted)
-        return LocalOperator(window, neighbours, channels, self._grid(scale))
+            scale = self._grid(tf.where(self._mask, scale, tf.ones([], dtype)))
+            return dataclasses.replace(a, scale=scale).among(counted)
+        return a
 
     def _grid(self, x: tf.Tensor) -> tf.Tensor:
         """[..., N] -> [..., *grid]."""
@@ -211,14 +231,19 @@ class LocalLowRankNormal(LocalOperations, tfp.distributions.Distribution):
             return x
         return tf.where(self._mask[..., tf.newaxis], x, tf.zeros([], x.dtype))
 
-    def _factor(self) -> tf.Tensor:
-        return self._counted(tf.convert_to_tensor(self._cov_factor))
+    def _factor(self) -> Factor:
+        """P, zero where entries do not count."""
+        return DenseFactor(self._counted(tf.convert_to_tensor(self._cov_factor)))
+
+    def _with_factor(self, factor: Factor) -> LocalLowRankNormal:
+        """The same with another P."""
+        return self.copy(cov_factor=factor.dense())
 
     def _whitened(self, local: LocalOperator) -> LowRankMultivariateNormal:
         """N(0, Q Q^T + I) of y = A (x - loc)."""
         diag = tf.ones([1], self.dtype) if self._mask is None else tf.cast(self._mask, self.dtype)
-        q = local.matmul(self._factor())
-        return LowRankMultivariateNormal(tf.zeros([self._window.size], self.dtype), q, diag)
+        loc = tf.zeros([self._window.size], self.dtype)
+        return low_rank_normal(loc, local.times_factor(self._factor()), diag)
 
     def _residual(self, value: tf.Tensor, local: LocalOperator) -> tf.Tensor:
         """A (x - loc), [*sample, *batch, N]."""
@@ -305,10 +330,14 @@ class LocalLowRankNormal(LocalOperations, tfp.distributions.Distribution):
         )
 
 
-def _check_end(name: str, x, wanted: tuple[int, ...]) -> None:
-    if x is not None and not (
+def _check_end(name: str, x, wanted: tuple[int, ...], other: tuple[int, ...]) -> None:
+    if x is not None and not any(
         x.shape.rank is not None
-        and x.shape.rank >= len(wanted)
-        and x.shape[-len(wanted) :].is_compatible_with(wanted)
+        and x.shape.rank >= len(end)
+        and x.shape[-len(end) :].is_compatible_with(end)
+        for end in (wanted, other)
     ):
-        raise ValueError(f"{name} must have shape [..., {str(wanted)[1:-1]}], got {x.shape}.")
+        raise ValueError(
+            f"{name} must have shape [..., {str(wanted)[1:-1]}] or [..., {str(other)[1:-1]}], got "
+            f"{x.shape}."
+        )

@@ -5,18 +5,19 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tf_structvae.distributions import shapes
+from tf_structvae.distributions.feature_low_rank_normal import low_rank_normal
 from tf_structvae.distributions.local.conditional import ConditionalNormal
-from tf_structvae.distributions.low_rank_normal import LowRankMultivariateNormal
 from tf_structvae.distributions.operations import PrincipalComponents
 from tf_structvae.distributions.summary import NoisePosterior
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing has it from Python 3.11
+
+    from tf_structvae.distributions.low_rank_normal import LowRankMultivariateNormal
 
 _EXACT = 4096  # entries up to which variances are computed by solves
 _BLOCK = 64  # columns of the identity solved at once
@@ -29,6 +30,7 @@ class LocalOperations(NoisePosterior):
     _mask: Any
     _window: Any
     _factor: Any
+    _with_factor: Any
     _counted: Any
     _residual: Any
     _whitened: Any
@@ -54,6 +56,26 @@ class LocalOperations(NoisePosterior):
             y = self._residual(tf.convert_to_tensor(value, self.dtype), local)
             return self._whitened(local).standardized_residual(y) if self.rank else y
 
+    def variance_parts(self, draws: int = 8, seed: Any = 0) -> tuple[tf.Tensor, tf.Tensor]:
+        """tr(P P^T), exact, and tr((A^T A)^-1) from draws of the local noise, [*batch] each.
+
+        Args:
+          draws: how many.
+          seed: an integer, or two.
+        """
+        local = self._local_draws(draws, seed)
+        explained = tf.broadcast_to(tf.reduce_sum(self._explained(), -1), self.batch_shape_tensor())
+        return explained, tf.reduce_mean(tf.reduce_sum(tf.square(local), axis=-2), axis=-1)
+
+    def _local_draws(self, draws: int, seed: Any) -> tf.Tensor:
+        """A^-1 omega_d, [*batch, N, draws]."""
+        noise = tf.random.stateless_normal(
+            tf.concat([self.batch_shape_tensor(), [self._window.size, draws]], 0),
+            tfp.random.sanitize_seed(seed),
+            dtype=self.dtype,
+        )
+        return self.local().solve(self._counted(noise))
+
     def _variance(self):
         if self._window.size > _EXACT:
             raise NotImplementedError(
@@ -71,7 +93,7 @@ class LocalOperations(NoisePosterior):
         """The diagonal of P P^T, [..., N]."""
         if not self.rank:
             return tf.zeros([self._window.size], self.dtype)
-        return tf.reduce_sum(tf.square(self._factor()), axis=-1)
+        return self._factor().row_sum_of_squares()
 
     def _event(self, x: tf.Tensor) -> tf.Tensor:
         shape = tf.concat([self.batch_shape_tensor(), [self._window.size]], 0)
@@ -88,12 +110,7 @@ class LocalOperations(NoisePosterior):
           Variances [*batch, N] and their standard errors, sqrt(2 / draws) of the local part.
         """
         with self._name_and_control_scope("estimate_variance"):
-            noise = tf.random.stateless_normal(
-                tf.concat([self.batch_shape_tensor(), [self._window.size, draws]], 0),
-                tfp.random.sanitize_seed(seed),
-                dtype=self.dtype,
-            )
-            drawn = self.local().solve(self._counted(noise))
+            drawn = self._local_draws(draws, seed)
             local = tf.reduce_mean(tf.square(drawn), axis=-1)
             return self._event(local + self._explained()), self._event(
                 local * math.sqrt(2.0 / draws)
@@ -107,10 +124,39 @@ class LocalOperations(NoisePosterior):
         root = self.local().solve(columns)
         found = tf.matmul(root, root, transpose_b=True)
         if self.rank:
-            factor = self._factor()
+            factor = self._factor().dense()
             found += tf.matmul(factor, factor, transpose_b=True)
         shape = tf.concat([self.batch_shape_tensor(), [self._window.size] * 2], 0)
         return tf.broadcast_to(found, shape)
+
+    def whiten(self, residual) -> tf.Tensor:
+        """A r: of a residual without P, entries of variance one that do not depend on each other.
+
+        Args:
+          residual: r, [*sample, *batch, N].
+        """
+        with self._name_and_control_scope("whiten"):
+            residual = tf.convert_to_tensor(residual, self.dtype)
+            return self._residual(self._loc + residual, self.local())
+
+    def covariance_times(self, vector) -> tf.Tensor:
+        """Sigma v = P P^T v + A^-1 A^-T v.
+
+        Args:
+          vector: v, [*batch, N].
+
+        Returns:
+          [*batch, N].
+        """
+        with self._name_and_control_scope("covariance_times"):
+            vector = tf.convert_to_tensor(vector, self.dtype)
+            shapes.check_value("vector", vector.shape, self._window.size, self.batch_shape)
+            column, local = self._counted(vector[..., tf.newaxis]), self.local()
+            found = local.solve(local.solve_transposed(column))
+            if self.rank:
+                factor = self._factor()
+                found += factor.matmul(factor.rmatmul(column))
+            return self._event(found[..., 0])
 
     def covariance_row(self, index) -> tf.Tensor:
         """Row `index` of Sigma, P p_i + A^-1 A^-T e_i (the covariance to one entry, Fig. 2).
@@ -123,13 +169,7 @@ class LocalOperations(NoisePosterior):
         """
         with self._name_and_control_scope("covariance_row"):
             index = shapes.indices("index", index, self._window.size, 0)
-            unit = tf.one_hot(index, self._window.size, dtype=self.dtype)[:, tf.newaxis]
-            local = self.local()
-            row = local.solve(local.solve_transposed(self._counted(unit)))[..., 0]
-            if self.rank:
-                factor = self._factor()
-                row += tf.linalg.matvec(factor, tf.gather(factor, index, axis=-2))
-            return self._event(row)
+            return self.covariance_times(tf.one_hot(index, self._window.size, dtype=self.dtype))
 
     # --- Samples --------------------------------------------------------------------------------
 
@@ -152,12 +192,21 @@ class LocalOperations(NoisePosterior):
                 self._loc, tf.broadcast_dynamic_shape(tf.shape(self._loc), shape)
             )
             if self.rank:
-                found += tf.linalg.matvec(self._factor(), factor_noise)
+                found += self._structured(factor_noise)
             if local_noise is not None:
                 noise = tf.convert_to_tensor(local_noise, self.dtype)
                 shapes.check_value("local_noise", noise.shape, self._window.size, self.batch_shape)
                 found += self.local().solve(self._counted(noise[..., tf.newaxis]))[..., 0]
             return found
+
+    def _structured(self, noise: tf.Tensor) -> tf.Tensor:
+        """P omega_p, [*sample, *batch, N]; samples of a batch are columns of one product."""
+        batch_rank = self.batch_shape_tensor().shape[0]
+        extra = noise.shape.rank - 1 - batch_rank
+        if extra <= 0:
+            return self._factor().matmul(noise[..., tf.newaxis])[..., 0]
+        columns = self._factor().matmul(shapes.samples_to_columns(noise, extra))
+        return shapes.columns_to_samples(columns, tf.shape(noise)[:extra])
 
     # --- What the paper does with it ------------------------------------------------------------
 
@@ -174,12 +223,12 @@ class LocalOperations(NoisePosterior):
         Returns:
           A distribution of the same kind.
         """
-        return self.copy(cov_factor=self._of_factor().scale_components(scales).cov_factor)
+        return self._with_factor(self._of_factor().scale_components(scales)._factor())
 
     def _of_factor(self) -> LowRankMultivariateNormal:
         if not self.rank:
             raise ValueError("cov_factor must have at least one column, this one has none.")
-        return LowRankMultivariateNormal(self._loc, self._factor(), tf.ones([], self.dtype))
+        return low_rank_normal(self._loc, self._factor(), tf.ones([], self.dtype))
 
     def marginal(self, indices) -> Self:
         """Not defined: the other entries leave no local precision behind.
@@ -208,7 +257,7 @@ class LocalOperations(NoisePosterior):
         Args:
           mask: bool, [..., N]; True where observed.
           value: [..., N]; read only where the mask is True.
-          noise_variance: scalar > 0, of the observation; None or 0: exact.
+          noise_variance: of the observation, >= 0, scalar, [..., 1] or [..., N]; None or 0: exact.
           tolerance: of the solves, |residual| over |right-hand side|.
           max_iterations: of each solve.
 
@@ -218,15 +267,9 @@ class LocalOperations(NoisePosterior):
         Raises:
           ValueError: an argument is not as above.
         """
-        mask = tf.convert_to_tensor(mask)
-        if mask.dtype != tf.bool:
-            raise ValueError(f"mask must be bool, got {mask.dtype.name}.")
-        value = tf.convert_to_tensor(value, self.dtype)
-        for name, x in (("mask", mask), ("value", value)):
-            shapes.check_value(name, x.shape, self._window.size, self.batch_shape)
-        noise = 0.0 if noise_variance is None else float(noise_variance)
-        if not (np.isfinite(noise) and noise >= 0):
-            raise ValueError(f"noise_variance must be finite and >= 0, got {noise_variance}.")
+        mask, value, noise = shapes.convert_observation(
+            mask, value, noise_variance, self.dtype, self._window.size, self.batch_shape
+        )
         if self._mask is not None:
             mask = mask & self._mask
         return ConditionalNormal(cast(Any, self), mask, value, noise, tolerance, max_iterations)

@@ -6,39 +6,39 @@ import dataclasses
 
 import tensorflow as tf
 
-from tf_structvae.distributions.local import wavefront
+from tf_structvae.distributions.factors import DenseFactor, Factor, ProductFactor
+from tf_structvae.distributions.local import neighbours as shifts
+from tf_structvae.distributions.local.neighbours import Neighbours
 from tf_structvae.distributions.local.window import Window
 
 
 @dataclasses.dataclass(frozen=True)
 class LocalOperator:
-    """(A e)_i = (e_i - sum_j w_ij e_j) / s_i over the predecessors j of each entry i.
+    """A = S^-1 (I - V) (I - W): what earlier pixels do not tell of a pixel, then earlier channels.
 
-    A acts on tensors [..., N, K], K columns at once, N in raster order, channels last. Products are
-    sums of shifted images; no index is computed and no sparse matrix is made.
+    ```none
+    u_i = e_i - sum_j w_ij e_j,    (A e)_i = (u_i - sum_k v_ik u_k) / s_i
+    ```
+
+    over the earlier pixels j of the neighbourhood, in all channels or in the own one, and the
+    earlier channels k of the same pixel. A acts on tensors [..., N, K], K columns at once, N in
+    raster order, channels last.
 
     Attributes:
-      window: the grid and its predecessors.
-      neighbours: w of the earlier pixels, [..., *space, C, J, C]; J = 0 for none.
-      channels: w of the same pixel's channels, [..., *space, C, C]; only what is strictly below the
-        diagonal counts. None: none.
+      window: the grid and the neighbourhood.
+      neighbours: w, [..., *space, C, J, C], or [..., *space, 1, J, 1]: the own channel alone, with
+        the same weights for each. None: none.
+      channels: v, [..., *space, C, C] or with 1 in the place of each axis of space; only what is
+        strictly below the diagonal counts. None: none.
       scale: s > 0, [..., *space, C].
+      fused: see `Neighbours`.
     """
 
     window: Window
-    neighbours: tf.Tensor
+    neighbours: tf.Tensor | None
     channels: tf.Tensor | None
     scale: tf.Tensor
-
-    @property
-    def tensors(self) -> list[tf.Tensor]:
-        """What it is made of."""
-        own = [self.neighbours, self.scale]
-        return own if self.channels is None else [*own, self.channels]
-
-    def _of(self, tensors) -> LocalOperator:
-        neighbours, scale, *channels = tensors
-        return LocalOperator(self.window, neighbours, channels[0] if channels else None, scale)
+    fused: bool = False
 
     def among(self, counted: tf.Tensor) -> LocalOperator:
         """Without the weights of and for entries that do not count.
@@ -46,20 +46,49 @@ class LocalOperator:
         Args:
           counted: one or zero, [..., *space, C].
         """
-        padded = _padded(counted, self.window, behind=1)
-        seen = [_part(padded, self.window, o, behind=1) for o in self.window.offsets]
         neighbours, channels = self.neighbours, self.channels
-        if seen:
+        if neighbours is not None and self.window.offsets:
+            wide = shifts.padded(counted, self.window, behind=1)
+            seen = [shifts.part(wide, self.window, o, behind=1) for o in self.window.offsets]
+            count = self.window.channels
             both = tf.stack(seen, axis=-2)[..., tf.newaxis, :, :]
+            own = tf.eye(count, dtype=counted.dtype)[:, tf.newaxis]
+            # [..., C, J, C], also where one weight served all channels
+            neighbours = neighbours * (own if neighbours.shape[-1] != count else 1.0)
             neighbours = neighbours * both * counted[..., tf.newaxis, tf.newaxis]
         if channels is not None:
             channels = channels * counted[..., tf.newaxis, :] * counted[..., tf.newaxis]
-        return LocalOperator(self.window, neighbours, channels, self.scale)
+        return dataclasses.replace(self, neighbours=neighbours, channels=channels)
+
+    def cast(self, dtype: tf.DType) -> LocalOperator:
+        """In another precision.
+
+        Args:
+          dtype: a floating type.
+        """
+        return self.map(lambda x: tf.cast(x, dtype))
+
+    def map(self, function) -> LocalOperator:
+        """With each of its tensors replaced.
+
+        Args:
+          function: of a tensor.
+        """
+        neighbours, channels = (
+            None if x is None else function(x) for x in (self.neighbours, self.channels)
+        )
+        return dataclasses.replace(
+            self, neighbours=neighbours, channels=channels, scale=function(self.scale)
+        )
 
     # --- Shapes ---------------------------------------------------------------------------------
 
-    def _image(self, x: tf.Tensor) -> tf.Tensor:
-        """[..., N, K] -> [..., *space, C, K]."""
+    def image(self, x: tf.Tensor) -> tf.Tensor:
+        """[..., N, K] -> [..., *space, C, K].
+
+        Args:
+          x: [..., N, K].
+        """
         shape = tf.concat([tf.shape(x)[:-2], self.window.grid, tf.shape(x)[-1:]], 0)
         return tf.ensure_shape(
             tf.reshape(x, shape), [*x.shape[:-2], *self.window.grid, x.shape[-1]]
@@ -73,9 +102,29 @@ class LocalOperator:
             tf.reshape(x, shape), [*x.shape[:-axes], self.window.size, x.shape[-1]]
         )
 
-    def _below(self) -> tf.Tensor | None:
-        """The weights of the same pixel, zero on and above the diagonal."""
-        if self.channels is None:
+    def _pixels(self, name: str, image: tf.Tensor) -> tf.Tensor:
+        """A method of I - W; one weight for all channels sees them as columns."""
+        if self.neighbours is None or not self.window.offsets:
+            return image
+        window, shape = self.window, tf.shape(image)
+        shared = self.neighbours.shape[-1] == 1
+        own = image
+        if shared:
+            window = Window((*window.space, 1), window.radius)
+            columns = [1, shape[-2] * shape[-1]]
+            own = tf.reshape(image, tf.concat([shape[:-2], columns], 0))
+            if None not in image.shape[-2:]:
+                size = image.shape[-2] * image.shape[-1]
+                own = tf.ensure_shape(own, [*image.shape[:-2], 1, size])
+        found = getattr(Neighbours(window, self.neighbours, self.fused), name)(own)
+        if shared:
+            found = tf.reshape(found, tf.concat([tf.shape(found)[:-2], shape[-2:]], 0))
+            found = tf.ensure_shape(found, [*[None] * (found.shape.rank - 2), *image.shape[-2:]])
+        return found
+
+    def below(self) -> tf.Tensor | None:
+        """V: the weights of the same pixel, zero on and above the diagonal."""
+        if self.channels is None or self.window.channels == 1:
             return None
         return tf.linalg.band_part(self.channels, -1, 0) - tf.linalg.band_part(self.channels, 0, 0)
 
@@ -87,15 +136,10 @@ class LocalOperator:
         Args:
           x: [..., N, K].
         """
-        image = self._image(x)
-        found = image
-        padded = _padded(image, self.window, behind=2)
-        for k, offset in enumerate(self.window.offsets):
-            moved = _part(padded, self.window, offset, behind=2)
-            found -= _weighted(self.neighbours[..., k, :], moved)
-        below = self._below()
+        found = self._pixels("product", self.image(x))
+        below = self.below()
         if below is not None:
-            found -= _weighted(below, image)
+            found -= shifts.weighted(below, found)
         return self._flat(found / self.scale[..., tf.newaxis])
 
     def matmul_transposed(self, x: tf.Tensor) -> tf.Tensor:
@@ -104,26 +148,63 @@ class LocalOperator:
         Args:
           x: [..., N, K].
         """
-        image = self._image(x) / self.scale[..., tf.newaxis]
-        found = image
-        for k, offset in enumerate(self.window.offsets):
-            sent = _weighted(tf.linalg.matrix_transpose(self.neighbours[..., k, :]), image)
-            back = tuple(-o for o in offset)
-            found -= _part(_padded(sent, self.window, behind=2), self.window, back, behind=2)
-        below = self._below()
+        found = self.image(x) / self.scale[..., tf.newaxis]
+        below = self.below()
         if below is not None:
-            found -= _weighted(tf.linalg.matrix_transpose(below), image)
-        return self._flat(found)
+            found -= shifts.weighted(tf.linalg.matrix_transpose(below), found)
+        return self._flat(self._pixels("transposed", found))
+
+    def times_factor(self, factor: Factor) -> Factor:
+        """A P; of a product of features and kernel, I - W acts on the features if it can.
+
+        Args:
+          factor: P.
+        """
+        shared = self.neighbours is None or self.neighbours.shape[-1] == 1
+        if not (isinstance(factor, ProductFactor) and shared and factor.row_scale is None):
+            return DenseFactor(self.matmul(factor.dense()))
+        one = Window((*self.window.space, 1), self.window.radius)
+        ones = tf.ones([*one.grid], self.scale.dtype)
+        pixels = dataclasses.replace(self, window=one, channels=None, scale=ones)
+        features, kernel, below = pixels.matmul(factor.features), factor.kernel, self.below()
+        flat = tf.reshape(
+            self.scale, tf.concat([tf.shape(self.scale)[: -len(self.window.grid)], [-1]], 0)
+        )
+        if below is not None and any(n != 1 for n in below.shape[-len(self.window.grid) - 1 : -2]):
+            own = dataclasses.replace(self, neighbours=None)
+            return DenseFactor(own.matmul(ProductFactor(features, kernel).dense()))
+        if below is not None:
+            constant = tf.reshape(below, [self.window.channels] * 2)
+            kernel = kernel - tf.einsum("cd,...fdr->...fcr", constant, kernel)
+        return ProductFactor(features, kernel, 1.0 / flat)
+
+    def column_squares(self) -> tf.Tensor:
+        """The diagonal of A^T A, [..., N]."""
+        window, count = self.window, self.window.channels
+        own = tf.eye(count, dtype=self.scale.dtype)
+        below = self.below()
+        block = (own if below is None else own - below) / self.scale[..., tf.newaxis]
+        found = tf.reduce_sum(tf.square(block), axis=-2)
+        if self.neighbours is not None:
+            for k, offset in enumerate(window.offsets):
+                weights = self.neighbours[..., k, :]
+                seen = block * weights if weights.shape[-1] == 1 else tf.matmul(block, weights)
+                squares = tf.reduce_sum(tf.square(seen), axis=-2)
+                back = tuple(-o for o in offset)
+                wide = shifts.padded(squares, window, behind=1)
+                found += shifts.part(wide, window, back, behind=1)
+        return self._flat(found[..., tf.newaxis])[..., 0]
 
     # --- Solves ---------------------------------------------------------------------------------
 
     def solve(self, x: tf.Tensor) -> tf.Tensor:
-        """A^-1 x by forward substitution, one wavefront of pixels after the other.
+        """A^-1 x: the channels of each pixel, then one wavefront of pixels after the other.
 
         Args:
           x: [..., N, K].
         """
-        return _differentiable(self, _solve, lambda a, g: a._transposed_solve(g), x)
+        found = self._channels(self.image(x) * self.scale[..., tf.newaxis], transposed=False)
+        return self._flat(self._pixels("solve", found))
 
     def solve_transposed(self, x: tf.Tensor) -> tf.Tensor:
         """A^-T x.
@@ -131,105 +212,27 @@ class LocalOperator:
         Args:
           x: [..., N, K].
         """
+        found = self._channels(self._pixels("solve_transposed", self.image(x)), transposed=True)
+        return self._flat(found * self.scale[..., tf.newaxis])
 
-        def forward(a, b):
-            return a._transposed_solve(b)
-
-        return _differentiable(self, forward, _solve, x, transposed=True)
-
-    def _transposed_solve(self, x: tf.Tensor) -> tf.Tensor:
-        """Backward substitution is a forward one on the grid turned round."""
-        space = len(self.window.space)
-
-        def turned(t, behind):
-            axes = [t.shape.rank - behind - i for i in range(1, space + 1)]
-            return tf.reverse(t, axes)
-
-        # w of an entry for its predecessor at an offset becomes that of the predecessor for it
-        moved = [
-            tf.linalg.matrix_transpose(
-                _part(
-                    _padded(self.neighbours[..., k, :], self.window, behind=2),
-                    self.window,
-                    tuple(-o for o in offset),
-                    behind=2,
-                )
-            )
-            for k, offset in enumerate(self.window.offsets)
-        ]
-        neighbours = self.neighbours
-        if moved:
-            neighbours = tf.reverse(turned(tf.stack(moved, axis=-2), 3), [-3, -1])
-        below = self._below()
-        if below is not None:
-            below = tf.reverse(turned(tf.linalg.matrix_transpose(below), 2), [-2, -1])
-        scale = tf.reverse(turned(self.scale, 1), [-1])
-        image = tf.reverse(turned(self._image(x), 2), [-2])
-        unit = LocalOperator(self.window, neighbours, below, tf.ones_like(scale))
-        found = unit._image(_solve(unit, unit._flat(image)))
-        found *= scale[..., tf.newaxis]
-        return self._flat(tf.reverse(turned(found, 2), [-2]))
+    def _channels(self, image: tf.Tensor, transposed: bool) -> tf.Tensor:
+        """(I - V)^-1 or its transpose, the channels of a pixel one after the other."""
+        below = self.below()
+        if below is None:
+            return image
+        if transposed:
+            below = tf.reverse(tf.linalg.matrix_transpose(below), [-2, -1])
+            image = tf.reverse(image, [-2])
+        found = [image[..., 0, :]]
+        for c in range(1, self.window.channels):
+            known = tf.stack(found, axis=-2)
+            found.append(image[..., c, :] + tf.matmul(below[..., c : c + 1, :c], known)[..., 0, :])
+        # a batch of the weights makes all but the first broadcast
+        shape = tf.shape(found[-1])
+        stacked = tf.stack([tf.broadcast_to(x, shape) for x in found], axis=-2)
+        return tf.reverse(stacked, [-2]) if transposed else stacked
 
     def log_det(self) -> tf.Tensor:
         """log|A| = -sum log s, float64 [...]."""
         axes = list(range(-len(self.window.grid), 0))
         return -tf.reduce_sum(tf.math.log(tf.cast(self.scale, tf.float64)), axis=axes)
-
-
-def _padded(image: tf.Tensor, window: Window, behind: int) -> tf.Tensor:
-    """Zeros around the pixels; `behind` axes follow those of space."""
-    before = image.shape.rank - behind - len(window.space)
-    pads = [(0, 0)] * before + [(window.radius, window.radius)] * len(window.space)
-    return tf.pad(image, [*pads, *[(0, 0)] * behind])
-
-
-def _part(padded: tf.Tensor, window: Window, offset: tuple[int, ...], behind: int) -> tf.Tensor:
-    """At each pixel what is at an offset from it."""
-    before = padded.shape.rank - behind - len(window.space)
-    own = tuple(
-        slice(window.radius + o, window.radius + o + n)
-        for o, n in zip(offset, window.space, strict=True)
-    )
-    return padded[(*(slice(None),) * before, *own)]
-
-
-def _weighted(weights: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
-    """sum_c' w[..., c, c'] x[..., c', K]."""
-    if weights.shape[-1] == 1:
-        return weights * image
-    return tf.matmul(weights, image)
-
-
-def _solve(a: LocalOperator, x: tf.Tensor) -> tf.Tensor:
-    image = a._image(x) * a.scale[..., tf.newaxis]
-    return a._flat(wavefront.substitute(a.window, a.neighbours, a._below(), image))
-
-
-def _differentiable(a: LocalOperator, forward, backward, x, transposed=False) -> tf.Tensor:
-    """A solve whose gradient is the transposed solve, u = A^-T g: u for x, and -u y^T for A."""
-
-    @tf.custom_gradient
-    def run(x, *tensors):
-        own = a._of(tensors)
-        y = forward(own, x)
-
-        def grad(g):
-            u = backward(own, g)
-            held, fixed = tf.stop_gradient(y), tf.stop_gradient(u)
-            with tf.GradientTape() as tape:
-                tape.watch(tensors)
-                again = a._of(tensors)
-                product = again.matmul_transposed(held) if transposed else again.matmul(held)
-                total = -tf.reduce_sum(fixed * product)
-            to_tensors = tape.gradient(total, list(tensors), unconnected_gradients="zero")
-            return [_sum_to(u, x), *to_tensors]
-
-        return y, grad
-
-    return run(x, *a.tensors)
-
-
-def _sum_to(gradient: tf.Tensor, like: tf.Tensor) -> tf.Tensor:
-    """Summed over axes that broadcasting added."""
-    _, axes = tf.raw_ops.BroadcastGradientArgs(s0=tf.shape(gradient), s1=tf.shape(like))
-    return tf.reshape(tf.reduce_sum(gradient, axis=axes), tf.shape(like))

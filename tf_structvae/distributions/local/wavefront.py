@@ -10,9 +10,7 @@ import tensorflow as tf
 from tf_structvae.distributions.local.window import Window
 
 
-def substitute(
-    window: Window, neighbours: tf.Tensor, channels: tf.Tensor | None, image: tf.Tensor
-) -> tf.Tensor:
+def substitute(window: Window, neighbours: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
     """y with y_i - sum_j w_ij y_j = x_i: about W + (r + 1) H steps for an image of H x W.
 
     Pixel (y, x) is on wavefront t = x + (r + 1) y, so that a wavefront has one pixel of each row at
@@ -21,7 +19,6 @@ def substitute(
     Args:
       window: grid and predecessors.
       neighbours: w, [..., *space, C, J, C].
-      channels: strictly lower triangular, [..., *space, C, C], or None.
       image: x, [..., *space, C, K].
     """
     space = len(window.space)
@@ -40,8 +37,7 @@ def substitute(
         tensor = tf.transpose(tensor, [1, 0, *range(2, 2 + behind)])
         return tf.gather(tensor, at) * tf.cast(_expand(used, 1 + behind), tensor.dtype)
 
-    x, w = skewed(image, 2), skewed(neighbours, 3) if window.offsets else None
-    below = None if channels is None else skewed(channels, 2)
+    x, w = skewed(image, 2), skewed(neighbours, 3)
     depth, sources = _sources(window)
     pad = window.radius
     lines = window.space[:-1]
@@ -57,21 +53,16 @@ def substitute(
         return tf.reshape(front, tf.concat([[padded_rows], shape], 0))
 
     def step(t, past, written):
-        right = x[t]
-        if w is not None:
-            seen = []
-            for back, shift in sources:
-                seen.append(_slice(past[back - 1], window, shift))
-            stacked = tf.stack(seen, axis=-3)  # [rows, B, J, C, K]
-            weights = w[t]  # [rows, B, C, J, C]
-            shape = tf.shape(weights)
-            flat = tf.reshape(weights, tf.concat([shape[:3], [shape[3] * shape[4]]], 0))
-            columns = tf.shape(stacked)
-            values = tf.reshape(
-                stacked, tf.concat([columns[:2], [columns[2] * columns[3]], columns[4:]], 0)
-            )
-            right += tf.matmul(flat, values)
-        front = _within(None if below is None else below[t], right)
+        seen = [_slice(past[back - 1], window, shift) for back, shift in sources]
+        stacked = tf.stack(seen, axis=-3)  # [rows, B, J, C, K]
+        weights = w[t]  # [rows, B, C, J, C]
+        shape = tf.shape(weights)
+        flat = tf.reshape(weights, tf.concat([shape[:3], [shape[3] * shape[4]]], 0))
+        columns = tf.shape(stacked)
+        values = tf.reshape(
+            stacked, tf.concat([columns[:2], [columns[2] * columns[3]], columns[4:]], 0)
+        )
+        front = x[t] + tf.matmul(flat, values)
         past = tf.concat([widen(front)[tf.newaxis], past[:-1]], 0)
         return t + 1, past, written.write(t, front)
 
@@ -128,19 +119,6 @@ def _slice(front: tf.Tensor, window: Window, shift: tuple[int, ...]) -> tf.Tenso
     front = tf.reshape(front, tf.concat([[n + 2 * pad for n in lines], shape], 0))
     own = tuple(slice(pad + o, pad + o + n) for o, n in zip(shift, lines, strict=True))
     return tf.reshape(front[own], tf.concat([[int(np.prod(lines))], shape], 0))
-
-
-def _within(below: tf.Tensor | None, right: tf.Tensor) -> tf.Tensor:
-    """The channels of a pixel, one after the other."""
-    channels = right.shape[-2]
-    if below is None or channels == 1:
-        return right
-    found = [right[..., 0, :]]
-    for c in range(1, channels):
-        known = tf.stack(found, axis=-2)
-        own = tf.matmul(below[..., c : c + 1, :c], known)[..., 0, :]
-        found.append(right[..., c, :] + own)
-    return tf.stack(found, axis=-2)
 
 
 def _expand(x: np.ndarray, count: int) -> np.ndarray:

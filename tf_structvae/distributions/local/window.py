@@ -15,8 +15,7 @@ class Window:
 
     Attributes:
       grid: pixels along each axis and then channels, (W, C), (H, W, C) or (D, H, W, C).
-      radius: r >= 0; a pixel sees those before it among the (2 r + 1)^n around it, in all
-        channels, and the earlier channels of itself. 0: only these.
+      radius: r >= 0; a pixel sees those before it among the (2 r + 1)^n around it. 0: none.
     """
 
     grid: tuple[int, ...]

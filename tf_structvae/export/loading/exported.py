@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_probability as tfp
 
-from tf_structvae.distributions import LowRankMultivariateNormal
+from tf_structvae.distributions import LocalLowRankNormal, LowRankMultivariateNormal
 from tf_structvae.export import card
 from tf_structvae.export.loading.source import Source, about
 
@@ -72,14 +72,40 @@ def _distribution(run, rank: int, given: dict[str, Any]) -> tfp.distributions.Di
     decoded = run["decode"](**given)
     count, size = decoded["means"].shape[0], math.prod(decoded["means"].shape[1:])
     means, variances = (tf.reshape(decoded[k], [count, size]) for k in ("means", "variances"))
+    rows = _factor_rows(run, rank, given, [count, rank, size])
+    if "local" in run:
+        factor = tf.linalg.matrix_transpose(tf.cast(rows, tf.float32)) if rank else None
+        return _local(means, factor, run["local"](**given))
     if not rank:
         return tfp.distributions.MultivariateNormalDiag(means, tf.sqrt(variances))
-    found = run["components"](**given)
-    directions = tf.reshape(found["components"], [count, rank, size])
-    rows = tf.cast(directions, tf.float64) * tf.cast(found["stddevs"], tf.float64)[..., tf.newaxis]
     diag = _diagonal(tf.cast(variances, tf.float64), rows)
     factor = tf.linalg.matrix_transpose(tf.cast(rows, tf.float32))
     return LowRankMultivariateNormal(means, factor, tf.cast(diag, tf.float32))
+
+
+def _factor_rows(run, rank: int, given: dict[str, Any], shape: list[int]) -> tf.Tensor:
+    """P^T up to a rotation, float64 of the shape [B, R, N]."""
+    if not rank:
+        return tf.zeros(shape, tf.float64)
+    found = run["components"](**given)
+    directions = tf.cast(tf.reshape(found["components"], shape), tf.float64)
+    return directions * tf.cast(found["stddevs"], tf.float64)[..., tf.newaxis]
+
+
+def _local(means, factor, parts: dict[str, tf.Tensor]) -> LocalLowRankNormal:
+    """A local normal, with the parts of A that an export gives."""
+    scales, neighbours = parts["scales"], parts.get("neighbours")
+    count = 0 if neighbours is None else neighbours.shape[-2]
+    radius = round((math.sqrt(2 * count + 1) - 1) / 2)  # of (2 r + 1)^2 - 1 = 2 J
+    return LocalLowRankNormal(
+        means,
+        tf.reshape(scales, tf.shape(means)),
+        tuple(scales.shape[1:]),
+        neighbours,
+        parts.get("channels"),
+        factor,
+        radius,
+    )
 
 
 def _diagonal(variances: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:

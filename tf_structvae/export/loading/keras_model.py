@@ -11,6 +11,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tf_structvae.distributions import LowRankMultivariateNormal, from_tfp_covariance
+from tf_structvae.distributions.summary import rank_of
 from tf_structvae.export.loading.source import Source, about
 from tf_structvae.export.signatures import signatures
 from tf_structvae.layers import NormalHead
@@ -19,7 +20,15 @@ from tf_structvae.models.vae import StructuredVAE
 from tf_structvae.priors import Prior, StandardNormal
 
 tfd = tfp.distributions
-_OF_LATENTS = ("decode", "manipulate", "components", "covariance_row", "condition")
+_OF_LATENTS = (
+    "decode",
+    "manipulate",
+    "components",
+    "covariance_row",
+    "condition",
+    "sample_at",
+    "local",
+)
 
 
 def open_model(
@@ -95,7 +104,7 @@ class _Adapter:
     def rank(self) -> int:
         labels = tf.zeros([1], tf.int32) if self.classes else None
         p = self.decode(tf.zeros([1, self.latent_dim]), labels)
-        return int(p.rank) if isinstance(p, LowRankMultivariateNormal) else 0
+        return int(rank_of(p))
 
     def decode(self, latents, labels=None):
         given = () if labels is None else (labels,)

@@ -82,7 +82,8 @@ class LoadedModel:
     ) -> np.ndarray:
         """Pictures from the prior, or at given latents: the mean plus P times noise, clipped.
 
-        Pixel noise is left out (eq. 3), except where there is no P. Picture i depends on `seed` and
+        Pixel noise is left out (eq. 3), except where there is no P, or a local part in its place.
+        Picture i depends on `seed` and
         i alone, so the first ones of more are the same. The noise of P of a seed is the same with
         and without `latents`.
 
@@ -110,6 +111,8 @@ class LoadedModel:
             return self._run("sample", self._labels(labels, count), seeds=seeds)["images"]
         given = self._labels(labels, count)
         z = self._latents(latents, count)
+        if "sample_at" in self._source.run:
+            return self._run("sample_at", given, seeds=seeds, latents=z)["images"]
         drawn = noise.normal_rows(tf.constant(seeds), z.shape[1] + (self.rank or self._size))
         drawn = drawn[:, z.shape[1] :].numpy()
         if self.rank:
@@ -123,9 +126,10 @@ class LoadedModel:
     def decode(self, latents: Any = None, labels: Any = None) -> tfp.distributions.Distribution:
         """p(x | z) over flat pictures, N = H * W * C entries, with batch [K].
 
-        A `LowRankMultivariateNormal`, or `tfd.MultivariateNormalDiag` of a standard VAE. Of an
-        export, P and D come from its principal components and variances: P up to a rotation, which
-        the distribution does not depend on, and D with the rounding of a variance in float32.
+        A `LowRankMultivariateNormal`, a `LocalLowRankNormal`, or `tfd.MultivariateNormalDiag` of a
+        standard VAE. Of an export, P and D come from its principal components and variances: P up
+        to a rotation, which the distribution does not depend on, and D with the rounding of a
+        variance in float32.
 
         Args:
           latents: [K, L]; None of a `LowRankDensity` alone, whose batch is then [1].
