@@ -1,6 +1,7 @@
 """The recipes and the ablations of the stabilisers, small enough to be run with several seeds.
 
     bin/study --study=recipes       # which parts of a recipe win
+    bin/study --study=families      # low rank, local, and both
     bin/study --study=stability     # Appendix A, Fig. 7: what each stabiliser of section 3.2 does
     bin/train --config configs/study.py:paper    # one of them
 
@@ -44,8 +45,15 @@ _WITHOUT = {
     "no_entropy_stock": {**_NO_ENTROPY, **_STOCK},
     "appendix_a_stock": {**_NO_FIXED_NOISE, **_NO_ENTROPY, **_STOCK},
 }
-VARIANTS = {**_CALIBRATED, **_PAPERS, **_WITHOUT}
+_LOCAL = {"model.likelihood": "local_low_rank", "model.noise": "per_pixel"}
+_FAMILIES = {
+    "local_alone": {**_LOCAL, "model.rank": 0},
+    "low_rank_and_local": _LOCAL,
+}
+VARIANTS = {**_CALIBRATED, **_FAMILIES, **_PAPERS, **_WITHOUT}
 STUDIES = {
+    # what stands in the place of D, docs/local.md
+    "families": ("calibrated", "per_pixel", *_FAMILIES),
     "recipes": (*_CALIBRATED, *_PAPERS),
     "stability": ("paper", *_WITHOUT),
 }
@@ -57,7 +65,7 @@ def get_config(variant: str = "calibrated"):
     c = config.default()
     c.name = variant
     c.data.variant = "32x32"
-    if variant not in _CALIBRATED:
+    if variant in (*_PAPERS, *_WITHOUT):
         config.use_papers_recipe(c, entropy_budget=100.0)
     stages = ((16, 2), (32, 2), (64, 2), (64, 2))
     c.model.encoder.stages = stages

@@ -67,8 +67,9 @@ def test_it_is_the_normal_with_p_built(shared, channels, masked):
     np.testing.assert_allclose(*conditional, atol=1e-8)
 
 
+@pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize(("shared", "channels"), [c[:2] for c in CASES if not c[2]])
-def test_derivatives_are_those_with_p_built(shared, channels):
+def test_derivatives_are_those_with_p_built(shared, channels, fused):
     given = [x for x in parameters(shared, channels) if x is not None]
     x = np.random.default_rng(1).normal(size=(2, SIZE))
     found = []
@@ -76,8 +77,10 @@ def test_derivatives_are_those_with_p_built(shared, channels):
         with tf.GradientTape() as tape:
             tape.watch(given)
             p = both([*given, *[None] * (6 - len(given))])[which]
+            p.fused = fused and not which
             s = p.summarize(x)
             total = tf.reduce_sum(s.log_prob + 2.0 * s.entropy) + tf.reduce_sum(s.noise_mean**2)
+            total += tf.reduce_sum(p.log_prob(x[:, tf.newaxis, :1] * np.ones([2, 1, SIZE])) ** 2)
         found.append(tape.gradient(total, given))
     for f, w in zip(*found, strict=True):
         assert np.abs(w).max() > 0.1

@@ -13,6 +13,7 @@ IMPLEMENTATIONS = {
     "ours": ("low_rank", False),
     "ours, XLA": ("low_rank", True),
     "tfp_covariance": ("stock_low_rank", False),
+    "low rank and local": ("local_low_rank", False),
     "standard VAE": ("independent", False),  # what the network alone costs
 }
 
@@ -33,6 +34,8 @@ def build(implementation: str, problem: dict) -> Callable[[], float]:
     likelihood, jit = IMPLEMENTATIONS[implementation]
     c.model.likelihood = likelihood
     c.model.rank = problem["rank"]
+    if likelihood == "local_low_rank":
+        config_lib.use_local(c)
     c.model.factor_scale = "kernel"  # what all of them can do
     c.model.factor_initial = 0.01
     c.objective.pretrain_steps = 0
@@ -64,7 +67,7 @@ def jobs(quick: bool) -> list[dict]:
         for size in sizes
         for rank in ranks
         for name in IMPLEMENTATIONS
-        if rank == 25 or name in ("ours", "tfp_covariance")
+        if rank == 25 or name in ("ours", "tfp_covariance", "low rank and local")
     ]
 
 

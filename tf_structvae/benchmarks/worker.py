@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tf_structvae.benchmarks import data, implementations, prior, serving, train_step
+from tf_structvae.benchmarks import covariance, data, implementations, prior, serving, train_step
 from tf_structvae.benchmarks.problem import Problem
 from tf_structvae.utilities import memory
 
@@ -35,6 +35,8 @@ def measure(job: dict) -> dict:
     try:
         if job.get("suite") == "data":
             return data.measure(job["problem"])
+        if job.get("suite") == "covariance":
+            return covariance.measure(job["problem"])
         if job.get("suite") == "serving":
             return serving.measure(job)
         run = _build(job)

@@ -123,20 +123,31 @@ class LocalLowRankHead(LowRankNormalHead):
             for part, shape in shapes.items()
         ]
 
-    def _neighbours(self, pixels):
+    def _maps(self, pixels):
+        """What is linear in the features, by name, as one product of matrices."""
+        parts = {
+            name: getattr(self, f"{name}_kernel")
+            for name in ("mean", "noise", "neighbour", "channel")
+            if hasattr(self, f"{name}_kernel")
+        }
+        kernel = tf.concat([tf.convert_to_tensor(k) for k in parts.values()], axis=1)
+        bias = tf.concat([tf.convert_to_tensor(getattr(self, f"{k}_bias")) for k in parts], axis=0)
+        found = linalg.matmul(pixels, kernel) + bias
+        sizes = [k.shape[1] for k in parts.values()]
+        return dict(zip(parts, tf.split(found, sizes, axis=-1), strict=True))
+
+    def _neighbours(self, raw):
         """w, [B, *space, 1, J, 1]; None without neighbours."""
-        if not self._window.offsets:
+        if raw is None:
             return None
-        raw = linalg.matmul(pixels, self.neighbour_kernel) + self.neighbour_bias
         total = tf.reduce_sum(tf.abs(raw), axis=-1, keepdims=True) + _TINY
         w = (self.bound * tf.tanh(total) / total) * raw
         return tf.reshape(w, [-1, *self._window.space, 1, raw.shape[-1], 1])
 
-    def _channels(self, pixels):
+    def _channels(self, raw):
         """v, [B, *space, C, C], of which what is below the diagonal counts; None of one channel."""
-        if self.channels == 1:
+        if raw is None:
             return None
-        raw = linalg.matmul(pixels, self.channel_kernel) + self.channel_bias
         v = _LARGEST_CHANNEL_WEIGHT * tf.tanh(raw / _LARGEST_CHANNEL_WEIGHT)
         lower = tf.unstack(v, axis=-1)
         zero = tf.zeros_like(lower[0])
@@ -148,8 +159,10 @@ class LocalLowRankHead(LowRankNormalHead):
 
     def _emit(self, features, training):
         pixels = self._pixels(features)
-        mean, variance = self._mean(pixels), self._variance(pixels)
-        neighbours, channels = self._neighbours(pixels), self._channels(pixels)
+        maps = self._maps(pixels)
+        mean, variance = maps["mean"], self._variance_of(maps.get("noise"))
+        neighbours = self._neighbours(maps.get("neighbour"))
+        channels = self._channels(maps.get("channel"))
         factor = self._factor(pixels) if self.rank else None
 
         def emit(units):

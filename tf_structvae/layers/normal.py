@@ -170,6 +170,12 @@ class NormalHead(keras.layers.Layer):
 
     def _variance(self, pixels):
         """[1], [C] or [B, S, C]."""
+        if self.noise == "per_pixel":
+            return self._variance_of(linalg.matmul(pixels, self.noise_kernel) + self.noise_bias)
+        return self._variance_of(None)
+
+    def _variance_of(self, log_variance):
+        """The same, of what is linear in the features: [B, S, C] of noise of each pixel."""
         if self.noise == "fixed":
             return tf.constant([self.epsilon], self.compute_dtype)
         if self.noise == "learned":
@@ -177,8 +183,6 @@ class NormalHead(keras.layers.Layer):
         elif self.noise == "per_channel":
             log_scale = tf.convert_to_tensor(self.noise_log_scale)
             log_variance = math.log(self.epsilon) + _LOG_VARIANCE_SPEED * log_scale
-        else:
-            log_variance = linalg.matmul(pixels, self.noise_kernel) + self.noise_bias
         return tf.exp(tf.maximum(log_variance, _LOG_VARIANCE_FLOOR))
 
     def _moments(self, mean, variance, units: Affine | None):

@@ -14,7 +14,7 @@ from tf_structvae.utilities.files import save_figure, write_whole
 _SUITE = flags.DEFINE_enum(
     "suite",
     "distribution",
-    ["distribution", "accuracy", "train", "data", "serving", "editor", "priors"],
+    ["distribution", "accuracy", "train", "data", "serving", "editor", "priors", "covariance"],
     "What to measure.",
 )
 _QUICK = flags.DEFINE_bool("quick", False, "Fewer sizes and repeats: two minutes.")
@@ -25,6 +25,7 @@ _OUTPUT = flags.DEFINE_string("output", "runs/benchmark", "Where tables and plot
 def main() -> None:
     from tf_structvae.benchmarks import (
         accuracy,
+        covariance,
         data,
         editor,
         plot,
@@ -52,6 +53,10 @@ def main() -> None:
         results = runner.run(prior.jobs(_QUICK.value))
         text += prior.table(results)
         write_whole(output / "priors.json", json.dumps(results, indent=1) + "\n")
+    elif _SUITE.value == "covariance":
+        results = runner.run(covariance.jobs(_QUICK.value))
+        text += covariance.table(results)
+        write_whole(output / "covariance.json", json.dumps(results, indent=1) + "\n")
     elif _SUITE.value == "data":
         results = runner.run(data.jobs(_QUICK.value, _DATA.value))
         consumed = runner.run(data.consumption_jobs(results))

@@ -245,6 +245,10 @@ class LocalLowRankNormal(LocalOperations, tfp.distributions.Distribution):
         loc = tf.zeros([self._window.size], self.dtype)
         return low_rank_normal(loc, local.times_factor(self._factor()), diag)
 
+    def _observed(self, value, local: LocalOperator) -> tuple[LowRankMultivariateNormal, tf.Tensor]:
+        """The distribution of y, and y of a value."""
+        return self._whitened(local), self._residual(value, local)
+
     def _residual(self, value: tf.Tensor, local: LocalOperator) -> tf.Tensor:
         """A (x - loc), [*sample, *batch, N]."""
         shapes.check_value("value", value.shape, self._window.size, self.batch_shape)
@@ -259,10 +263,11 @@ class LocalLowRankNormal(LocalOperations, tfp.distributions.Distribution):
 
     def _log_prob(self, value):
         local = self.local()
-        y = self._residual(value, local)
         if self.rank:
-            found = tf.cast(self._whitened(local).log_prob(y), tf.float64)
+            whitened, y = self._observed(value, local)
+            found = tf.cast(whitened.log_prob(y), tf.float64)
         else:
+            y = self._residual(value, local)
             square = tf.reduce_sum(tf.square(tf.cast(y, tf.float64)), axis=-1)
             found = -0.5 * (square + self._entries() * math.log(2.0 * math.pi))
         return tf.cast(found + local.log_det(), self.dtype)
@@ -303,7 +308,8 @@ class LocalLowRankNormal(LocalOperations, tfp.distributions.Distribution):
                 covariance = tf.zeros(tf.concat([self.batch_shape_tensor(), [0, 0]], 0), self.dtype)
                 return Summary(self._log_prob(value), self._entropy(), noise, covariance)
             local = self.local()
-            found = self._whitened(local).summarize(self._residual(value, local))
+            whitened, y = self._observed(value, local)
+            found = whitened.summarize(y)
             log_det = tf.cast(local.log_det(), self.dtype)
             return Summary(
                 found.log_prob + log_det,

@@ -7,7 +7,9 @@ import tensorflow_probability as tfp
 
 from tf_structvae.distributions import shapes
 from tf_structvae.distributions.factors import Factor, ProductFactor
+from tf_structvae.distributions.local import fused
 from tf_structvae.distributions.local.distribution import LocalLowRankNormal
+from tf_structvae.distributions.low_rank_normal import LowRankMultivariateNormal
 
 
 class FeatureLocalLowRankNormal(LocalLowRankNormal):
@@ -113,6 +115,21 @@ class FeatureLocalLowRankNormal(LocalLowRankNormal):
         if self._mask is None:
             return product
         return product.scale_rows(tf.cast(self._mask, self.dtype))
+
+    def _observed(self, value, local):
+        """In a training step in one pass over the pixels."""
+        w, kernel = self._neighbours, tf.convert_to_tensor(self._kernel)
+        shared = w is None or w.shape[-1] == 1
+        single = value.shape.rank == self._loc.shape.rank == self._features.shape.rank - 1
+        if not (self.fused and shared and single and self._mask is None and kernel.shape.rank == 3):
+            return super()._observed(value, local)
+        shapes.check_value("value", value.shape, self._window.size, self.batch_shape)
+        features = tf.convert_to_tensor(self._features)
+        q, y = fused.whitened(
+            self._window, w, local.below(), local.scale, features, kernel, value - self._loc
+        )
+        loc = tf.zeros([self._window.size], self.dtype)
+        return LowRankMultivariateNormal(loc, q, tf.ones([1], self.dtype)), y
 
     def _with_factor(self, factor):
         return self.copy(kernel=factor.kernel)

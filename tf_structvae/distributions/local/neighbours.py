@@ -19,13 +19,10 @@ class Neighbours:
     Attributes:
       window: the grid and the neighbourhood.
       weights: w, [..., *space, C, J, C].
-      fused: products are compiled by XLA into one loop over the pixels, which reads and writes each
-        number once; for training steps, where they take most of the time of a local head.
     """
 
     window: Window
     weights: tf.Tensor
-    fused: bool = False
 
     def product(self, image: tf.Tensor) -> tf.Tensor:
         """(I - W) x.
@@ -33,8 +30,11 @@ class Neighbours:
         Args:
           image: x, [..., *space, C, K].
         """
-        run = _fused_product if self.fused else _product
-        return run(self.window, self.weights, image)
+        found, wide = image, padded(image, self.window, behind=2)
+        for k, offset in enumerate(self.window.offsets):
+            seen = part(wide, self.window, offset, behind=2)
+            found -= weighted(self.weights[..., k, :], seen)
+        return found
 
     def transposed(self, image: tf.Tensor) -> tf.Tensor:
         """(I - W)^T x.
@@ -107,6 +107,31 @@ class Neighbours:
         return _turned(tf.stack(moved, axis=-2), self.window, 3)
 
 
+def apply_neighbours(
+    name: str, window: Window, weights: tf.Tensor | None, image: tf.Tensor
+) -> tf.Tensor:
+    """A method of `Neighbours`; one weight for all channels sees them as columns.
+
+    Args:
+      name: of the method.
+      window: the grid and the neighbourhood.
+      weights: [..., *space, C, J, C], [..., *space, 1, J, 1] or None, for none.
+      image: [..., *space, C, K].
+    """
+    if weights is None or not window.offsets:
+        return image
+    if weights.shape[-1] == window.channels:
+        return getattr(Neighbours(window, weights), name)(image)
+    one, shape = Window((*window.space, 1), window.radius), tf.shape(image)
+    merged = tf.reshape(image, tf.concat([shape[:-2], [1, shape[-2] * shape[-1]]], 0))
+    if None not in image.shape[-2:]:
+        size = image.shape[-2] * image.shape[-1]
+        merged = tf.ensure_shape(merged, [*image.shape[:-2], 1, size])
+    found = getattr(Neighbours(one, weights), name)(merged)
+    found = tf.reshape(found, tf.concat([tf.shape(found)[:-2], shape[-2:]], 0))
+    return tf.ensure_shape(found, [*[None] * (found.shape.rank - 2), *image.shape[-2:]])
+
+
 # Called eagerly, a loop in Python over the wavefronts would take most of the time.
 _substitute = tf.function(wavefront.substitute, reduce_retracing=True)
 
@@ -115,16 +140,6 @@ def _turned(tensor: tf.Tensor, window: Window, behind: int) -> tf.Tensor:
     """The other way round along the axes of space; `behind` axes follow those."""
     last = tensor.shape.rank - behind
     return tf.reverse(tensor, list(range(last - len(window.space), last)))
-
-
-def _product(window: Window, weights: tf.Tensor, image: tf.Tensor) -> tf.Tensor:
-    found, wide = image, padded(image, window, behind=2)
-    for k, offset in enumerate(window.offsets):
-        found -= weighted(weights[..., k, :], part(wide, window, offset, behind=2))
-    return found
-
-
-_fused_product = tf.function(_product, jit_compile=True)
 
 
 def _outer(window: Window, u: tf.Tensor, y: tf.Tensor) -> tf.Tensor:

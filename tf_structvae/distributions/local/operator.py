@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import tensorflow as tf
 
 from tf_structvae.distributions.factors import DenseFactor, Factor, ProductFactor
+from tf_structvae.distributions.local import fused
 from tf_structvae.distributions.local import neighbours as shifts
-from tf_structvae.distributions.local.neighbours import Neighbours
+from tf_structvae.distributions.local.neighbours import apply_neighbours
 from tf_structvae.distributions.local.window import Window
 
 
@@ -31,7 +33,7 @@ class LocalOperator:
       channels: v, [..., *space, C, C] or with 1 in the place of each axis of space; only what is
         strictly below the diagonal counts. None: none.
       scale: s > 0, [..., *space, C].
-      fused: see `Neighbours`.
+      fused: whether products are compiled by XLA, see `fused`.
     """
 
     window: Window
@@ -104,29 +106,14 @@ class LocalOperator:
 
     def _pixels(self, name: str, image: tf.Tensor) -> tf.Tensor:
         """A method of I - W; one weight for all channels sees them as columns."""
-        if self.neighbours is None or not self.window.offsets:
-            return image
-        window, shape = self.window, tf.shape(image)
-        shared = self.neighbours.shape[-1] == 1
-        own = image
-        if shared:
-            window = Window((*window.space, 1), window.radius)
-            columns = [1, shape[-2] * shape[-1]]
-            own = tf.reshape(image, tf.concat([shape[:-2], columns], 0))
-            if None not in image.shape[-2:]:
-                size = image.shape[-2] * image.shape[-1]
-                own = tf.ensure_shape(own, [*image.shape[:-2], 1, size])
-        found = getattr(Neighbours(window, self.neighbours, self.fused), name)(own)
-        if shared:
-            found = tf.reshape(found, tf.concat([tf.shape(found)[:-2], shape[-2:]], 0))
-            found = tf.ensure_shape(found, [*[None] * (found.shape.rank - 2), *image.shape[-2:]])
-        return found
+        return apply_neighbours(name, self.window, self.neighbours, image)
 
     def below(self) -> tf.Tensor | None:
         """V: the weights of the same pixel, zero on and above the diagonal."""
         if self.channels is None or self.window.channels == 1:
             return None
-        return tf.linalg.band_part(self.channels, -1, 0) - tf.linalg.band_part(self.channels, 0, 0)
+        # `band_part` goes through small matrices one by one
+        return self.channels * tf.constant(np.tri(self.window.channels, k=-1), self.channels.dtype)
 
     # --- Products -------------------------------------------------------------------------------
 
@@ -136,11 +123,10 @@ class LocalOperator:
         Args:
           x: [..., N, K].
         """
-        found = self._pixels("product", self.image(x))
-        below = self.below()
-        if below is not None:
-            found -= shifts.weighted(below, found)
-        return self._flat(found / self.scale[..., tf.newaxis])
+        run = fused.product if self.fused else _product
+        return self._flat(
+            run(self.window, self.neighbours, self.below(), self.scale, self.image(x))
+        )
 
     def matmul_transposed(self, x: tf.Tensor) -> tf.Tensor:
         """A^T x.
@@ -163,20 +149,18 @@ class LocalOperator:
         shared = self.neighbours is None or self.neighbours.shape[-1] == 1
         if not (isinstance(factor, ProductFactor) and shared and factor.row_scale is None):
             return DenseFactor(self.matmul(factor.dense()))
-        one = Window((*self.window.space, 1), self.window.radius)
-        ones = tf.ones([*one.grid], self.scale.dtype)
-        pixels = dataclasses.replace(self, window=one, channels=None, scale=ones)
-        features, kernel, below = pixels.matmul(factor.features), factor.kernel, self.below()
-        flat = tf.reshape(
-            self.scale, tf.concat([tf.shape(self.scale)[: -len(self.window.grid)], [-1]], 0)
+        features, kernel = factor.features, factor.kernel
+        one = dataclasses.replace(
+            self,
+            window=Window((*self.window.space, 1), self.window.radius),
+            channels=None,
+            scale=tf.ones([*self.window.space, 1], self.scale.dtype),
         )
-        if below is not None and any(n != 1 for n in below.shape[-len(self.window.grid) - 1 : -2]):
-            own = dataclasses.replace(self, neighbours=None)
-            return DenseFactor(own.matmul(ProductFactor(features, kernel).dense()))
-        if below is not None:
-            constant = tf.reshape(below, [self.window.channels] * 2)
-            kernel = kernel - tf.einsum("cd,...fdr->...fcr", constant, kernel)
-        return ProductFactor(features, kernel, 1.0 / flat)
+        features = one.matmul(features)
+        if self.below() is None:
+            return ProductFactor(features, kernel, 1.0 / self._flat(self.scale[..., None])[..., 0])
+        rest = dataclasses.replace(self, neighbours=None)
+        return DenseFactor(rest.matmul(ProductFactor(features, kernel).dense()))
 
     def column_squares(self) -> tf.Tensor:
         """The diagonal of A^T A, [..., N]."""
@@ -236,3 +220,10 @@ class LocalOperator:
         """log|A| = -sum log s, float64 [...]."""
         axes = list(range(-len(self.window.grid), 0))
         return -tf.reduce_sum(tf.math.log(tf.cast(self.scale, tf.float64)), axis=axes)
+
+
+def _product(window, neighbours, below, scale, image):
+    found = apply_neighbours("product", window, neighbours, image)
+    if below is not None:
+        found -= shifts.weighted(below, found)
+    return found / scale[..., tf.newaxis]
