@@ -104,6 +104,20 @@ def test_samples_are_as_far_from_the_mean_as_the_covariance_says(name, through):
     assert np.sum(along * np.linalg.solve(p.transpose(0, 2, 1) @ sigma @ p, along)) < 6 + 4 * 3.5
 
 
+def test_the_local_implementation_does_the_same_operations():
+    build = implementations.IMPLEMENTATIONS["low rank and local"]
+    found = sorted(tuple(g.shape) for g in build(SMALL, "gradients", True)())
+    wanted = [(2, 40), (2, 40), (2, 20, 6), (6, 2, 3), (2, 4, 5, 1, 4, 1), (2, 4, 5, 2, 2)]
+    assert found == sorted(wanted)
+    observed = SMALL.mask()
+    mean = build(SMALL, "condition", True)().numpy()
+    np.testing.assert_array_equal(mean[:, observed], SMALL.arrays()["x"][:, observed])
+    assert np.abs(mean[:, ~observed] - SMALL.arrays()["loc"][:, ~observed]).max() > 0.01
+    assert build(SMALL, "sample", True)().shape == (2, 40)
+    assert build(SMALL, "pixel_influence", True) is None
+    assert build(SMALL, "sample", False) is None
+
+
 @pytest.mark.parametrize("through", [False, True])
 def test_conditional_mean_is_that_of_the_dense_formula(through):
     wanted = implementations.dense_formula(SMALL, "condition", False)()

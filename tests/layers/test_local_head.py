@@ -1,5 +1,8 @@
 """The head of a low-rank and local normal: its definition, bounds, units, training and files."""
 
+import json
+
+import forked
 import keras
 import numpy as np
 import pytest
@@ -211,3 +214,39 @@ def test_features_need_a_static_size():
         LocalLowRankHead(3).build((None, None, 8, 4))
     with pytest.raises(ValueError, match="grid must be 1 to 3 numbers"):
         LocalLowRankHead(3).build((None, 2, 2, 2, 2, 4))
+
+
+REPLICAS = """
+import json, sys
+sys.path[:0] = ["tests", "tests/helpers"]
+import keras, tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from small_vae import images, make
+from tf_structvae import Constraint
+from tf_structvae.layers import LocalLowRankHead
+
+def train(devices):
+    keras.utils.set_random_seed(0)
+    with tf.distribute.MirroredStrategy(devices).scope():
+        head = LocalLowRankHead(2, 3, epsilon=0.1, factor_scale="closed_form", factor_initial=0.1)
+        constraint = Constraint("kl", 0.05, rate=0.5, damping=2.0)
+        model = make(head, [constraint])
+        model.compile(keras.optimizers.SGD(1e-4))
+    data = tf.data.Dataset.from_tensor_slices(images(60)).batch(12)
+    model.fit(data, epochs=4, verbose=0)
+    return {v.path: v.numpy().ravel().tolist() for v in model.variables}
+
+print(json.dumps([train(["CPU:0"]), train(["CPU:0", "CPU:1"])]))
+"""
+
+
+def test_two_devices_train_what_one_does():
+    done = forked.run("-c", REPLICAS, timeout=400)
+    assert done.returncode == 0, done.stderr[-3000:]
+    one, two = json.loads(done.stdout.splitlines()[-1])
+    moved = [path for path in one if "neighbour_kernel" in path]
+    assert np.abs(one[moved[0]]).max() > 1e-3
+    assert one["kl/multiplier"][0] > 0.01
+    for (path, a), b in zip(one.items(), two.values(), strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-3, atol=1e-4, err_msg=path)

@@ -51,6 +51,49 @@ def ours(problem: Problem, operation: str, through_features: bool) -> Callable:
     return tf.function(operations[operation])
 
 
+def local(problem: Problem, operation: str, through_features: bool) -> Callable | None:
+    """The same P with a local precision in the place of D, as a trained head emits it."""
+    import tensorflow as tf
+
+    from tf_structvae.distributions import FeatureLocalLowRankNormal
+
+    if not through_features or operation == "pixel_influence":
+        return None
+    arrays, rng = problem.arrays(), np.random.default_rng(1)
+    grid = (problem.height, problem.width, problem.channels)
+    w = rng.uniform(size=(problem.batch, *grid[:2], 1, 4, 1))
+    parameters = {
+        "loc": arrays["loc"],
+        "scale": np.full([problem.batch, problem.entries], problem.epsilon**0.5),
+        "features": arrays["features"],
+        "kernel": arrays["kernel"],
+        "neighbours": 0.9 * w / w.sum(-2, keepdims=True),
+        "channels": 0.3 * rng.standard_normal((problem.batch, *grid, problem.channels)),
+    }
+    tensors = {k: tf.constant(v, tf.float32) for k, v in parameters.items()}
+    x, mask = tf.constant(arrays["x"]), tf.constant(problem.mask())
+    del arrays, parameters
+
+    def make(**given):
+        return FeatureLocalLowRankNormal(grid=grid, **given)
+
+    def gradients():
+        with tf.GradientTape() as tape:
+            tape.watch(tensors)
+            p = make(**tensors)
+            p.fused = True
+            s = p.summarize(x)
+            total = tf.reduce_sum(s.log_prob) + tf.reduce_sum(s.entropy)
+        return list(tape.gradient(total, tensors).values())
+
+    operations = {
+        "gradients": gradients,
+        "sample": lambda: make(**tensors).sample(seed=(0, 1)),
+        "condition": lambda: make(**tensors).condition(mask, x).mean(),
+    }
+    return tf.function(operations[operation])
+
+
 def tfp_covariance(problem: Problem, operation: str, through_features: bool) -> Callable | None:
     """`tfd.MultivariateNormalDiagPlusLowRankCovariance`, TFP's class for this covariance."""
     import tensorflow as tf
@@ -134,6 +177,7 @@ def dense_formula(problem: Problem, operation: str, through_features: bool) -> C
 
 IMPLEMENTATIONS = {
     "ours": ours,
+    "low rank and local": local,
     "tfp_covariance": tfp_covariance,
     "torch": torch,
     "dense_formula": dense_formula,

@@ -85,6 +85,10 @@ def distribution_jobs(quick: bool) -> list[dict]:
         for height, width in ((64, 64), (128, 128)):
             for through in (False, True):
                 add("gradients", everyone, through, height=height, width=width, batch=8)
+    for height, width in ((64, 64), (218, 178)):
+        both, size = ("ours", "low rank and local"), {"height": height, "width": width}
+        for operation in ("gradients", "sample", "condition"):
+            add(operation, both, True, batch=1, features=32, patch=60, **size)
     for through in (False, True):
         add("sample", everyone, through, batch=8)
         add("condition", ("ours",), through, batch=1, patch=60)
