@@ -79,8 +79,8 @@ def test_jobs_and_table():
     results[3] = {**jobs[3], "error": "ResourceExhaustedError"}
     rows = covariance.table(results).splitlines()
     assert rows[2] == (
-        "| field | free | low rank, one noise variance | 1.0 ± 0.1 | **0.00 ± 0.10** | 0.200 | 1.100 "
-        "| 1.200 |"
+        "| field | free | low rank, one noise variance | 1.0 ± 0.1 | **0.00 ± 0.10** | 0.200 "
+        "| 1.100 | 1.200 |"
     )
     assert "**" not in rows[3]
     assert rows[5].startswith("| field | free | low rank and local | ResourceExhaustedError |")
