@@ -236,8 +236,10 @@ def test_conditional_is_that_of_the_dense_formula(grid, radius, rank, noise):
     gain = np.linalg.solve(inner, seen).swapaxes(-1, -2)
     wanted = dense.loc + (gain @ (value - dense.loc)[:, mask, np.newaxis])[..., 0]
     np.testing.assert_allclose(q.mean(), wanted, atol=1e-8)
-    if noise is None:
-        np.testing.assert_allclose(q.mean().numpy()[:, mask], np.tile(value[mask], [2, 1]))
+    if noise is None:  # the very numbers
+        np.testing.assert_array_equal(q.mean().numpy()[:, mask], np.tile(value[mask], [2, 1]))
+        drawn = q.sample(2, seed=1).numpy()
+        np.testing.assert_array_equal(drawn[..., mask], np.tile(value[mask], [2, 2, 1]))
     assert 0 < int(q.iterations) <= 4 * size
     assert np.all(q.relative_residual <= 1e-12)
     few = p.condition(mask, value, noise, tolerance=1e-12, max_iterations=2)

@@ -162,7 +162,7 @@ def test_default_edits_suit_any_image(figure, shape):
 
 def experiment(likelihood, shape=(8, 8, 3), workdir="run"):
     return types.SimpleNamespace(
-        config=types.SimpleNamespace(model=types.SimpleNamespace(likelihood=likelihood)),
+        config=types.SimpleNamespace(model=types.SimpleNamespace(likelihood=likelihood, rank=25)),
         source=types.SimpleNamespace(image_shape=shape),
         workdir=workdir,
     )

@@ -106,9 +106,10 @@ class ConditionalNormal(tfp.distributions.Distribution):
             tol=self._tolerance,
             max_iter=self._most,
         )
-        moved = tf.where(precision.fixed, error, found.x)
         left = tf.math.divide_no_nan(tf.norm(found.r, axis=-1), tf.norm(right, axis=-1))
-        return y + tf.cast(moved, self.dtype), found.i, left
+        # not by adding the error, which rounds
+        moved = tf.where(precision.fixed, observed, y + tf.cast(found.x, self.dtype))
+        return moved, found.i, left
 
     def _mean(self):
         return self._conditional_mean

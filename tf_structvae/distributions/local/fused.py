@@ -1,8 +1,7 @@
 """Products with a local factor as one loop over the pixels, compiled by XLA.
 
-Without it, each weight of a neighbour takes passes of its own over arrays as large as P, and a
-training step more than twice as long. Only training steps use it: what is exported is native
-operations.
+Without it, each weight takes passes of its own over arrays as large as P. Only training steps use
+it: what is exported is native operations.
 """
 
 from __future__ import annotations

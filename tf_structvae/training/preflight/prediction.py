@@ -10,7 +10,8 @@ A training step holds
 * for each image of a part `WORKSPACE` times the largest of these: the gradients that are alive at
   once and what convolutions copy;
 * what the head needs beyond that: nothing if P stays a product, `STOCK_COPIES` of P [N, R] for
-  TFP's class, `WEIGHTED_COPIES` of the features for each channel if the noise differs by pixel;
+  TFP's class, `LOCAL_COPIES` of it and `LOCAL_FEATURE_COPIES` of the features for a local one,
+  `WEIGHTED_COPIES` of the features for each channel if the noise differs by pixel;
 * the cached or shuffled images of the training set.
 
 Evaluation holds `EVALUATION_WORKSPACE` times the largest output of a layer for each image of its
@@ -42,6 +43,7 @@ WORKSPACE = 5
 EVALUATION_WORKSPACE = 7
 STOCK_COPIES = 10
 WEIGHTED_COPIES = 2
+LOCAL_COPIES, LOCAL_FEATURE_COPIES = 7, 11  # at 64x64, ranks 25 and 75
 XLA_PROGRAM = 800 << 20  # its compiler
 XLA_ACTIVATIONS = 1.5
 
@@ -128,7 +130,10 @@ def predict(
     image += WORKSPACE * max(*seen, *(samples * size for size in decoded))
     if m.likelihood == "low_rank" and m.noise in ("per_channel", "per_pixel"):
         image += samples * WEIGHTED_COPIES * image_shape[-1] * features
-    by_rank = samples * STOCK_COPIES * pixels if m.likelihood == "stock_low_rank" else 0
+    if m.likelihood == "local_low_rank":
+        image += samples * LOCAL_FEATURE_COPIES * features
+    copies = {"stock_low_rank": STOCK_COPIES, "local_low_rank": LOCAL_COPIES}
+    by_rank = samples * copies.get(m.likelihood, 0) * pixels
     xla = config.train.jit
     parameters = {"encoder": encoder.count_params(), "head": _count(head)}
     parameters["decoder"] = decoder.count_params() - parameters["head"]

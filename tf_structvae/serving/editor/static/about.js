@@ -2,6 +2,12 @@
 
 import { $, element } from "./ui.js";
 
+function distribution(info) {
+  const factor = info.rank ? `low-rank normal of rank ${info.rank}` : "independent normal";
+  if (!info.signatures.includes("local")) return factor;
+  return `${info.rank ? factor : "no low rank"}, and a local precision, which edits take for noise of each pixel`;
+}
+
 export function describe(info) {
   const [height, width, channels] = info.image_shape;
   const data = info.card?.data;
@@ -14,7 +20,7 @@ export function describe(info) {
   const facts = {
     Version: info.version,
     Resolution: `${width} × ${height} pixels, ${kind}`,
-    Distribution: info.rank ? `low-rank normal of rank ${info.rank}` : "independent normal",
+    Distribution: distribution(info),
     "Latent code": `${info.latent_dim} numbers, drawn from ${info.card?.prior ?? "N(0, I)"}`,
     Classes: info.classes.join(", "),
     Parameters: info.card?.parameters?.toLocaleString("en"),
