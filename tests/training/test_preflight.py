@@ -37,6 +37,16 @@ def program():
                 "evaluation__batch_size": 1,
             },
         ),
+        (
+            (48, 40, 3),
+            {
+                "train__batch_size": 48,
+                "model__likelihood": "local_low_rank",
+                "model__noise": "per_pixel",
+                "model__rank": 60,
+                "evaluation__batch_size": 1,
+            },
+        ),
     ],
 )
 def test_prediction_is_near_the_measurement(shape, changes, program):
@@ -48,7 +58,9 @@ def test_prediction_is_near_the_measurement(shape, changes, program):
     assert measured.failure == ""
     assert measured.images_per_second == pytest.approx(c.train.batch_size / measured.seconds)
     assert measured.total == pytest.approx(predicted.total, rel=0.3)
-    fixed = program + predicted.state
+    # what XLA takes beside the program that was measured
+    fixed = program + predicted.program - preflight.predict(tiny(), (8, 8, 3)).program
+    fixed += predicted.state
     assert predicted.activations > 0.4 * fixed  # else the next line says nothing
     assert measured.step - fixed == pytest.approx(predicted.activations, rel=0.3)
 

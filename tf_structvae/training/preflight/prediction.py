@@ -43,7 +43,8 @@ WORKSPACE = 5
 EVALUATION_WORKSPACE = 7
 STOCK_COPIES = 10
 WEIGHTED_COPIES = 2
-LOCAL_COPIES, LOCAL_FEATURE_COPIES = 7, 11  # at 64x64, ranks 25 and 75
+LOCAL_COPIES, LOCAL_FEATURE_COPIES = 7, 3  # at 64x64, ranks 25 and 75
+LOCAL_PROGRAM = 150 << 20  # XLA's part of it, for the products of a local head
 XLA_PROGRAM = 800 << 20  # its compiler
 XLA_ACTIVATIONS = 1.5
 
@@ -130,7 +131,8 @@ def predict(
     image += WORKSPACE * max(*seen, *(samples * size for size in decoded))
     if m.likelihood == "low_rank" and m.noise in ("per_channel", "per_pixel"):
         image += samples * WEIGHTED_COPIES * image_shape[-1] * features
-    if m.likelihood == "local_low_rank":
+    local = m.likelihood == "local_low_rank"
+    if local:
         image += samples * LOCAL_FEATURE_COPIES * features
     copies = {"stock_low_rank": STOCK_COPIES, "local_low_rank": LOCAL_COPIES}
     by_rank = samples * copies.get(m.likelihood, 0) * pixels
@@ -139,7 +141,7 @@ def predict(
     parameters["decoder"] = decoder.count_params() - parameters["head"]
     return Prediction(
         parameters=parameters,
-        program=PROGRAM + (XLA_PROGRAM if xla else 0),
+        program=PROGRAM + (XLA_PROGRAM if xla else LOCAL_PROGRAM if local else 0),
         weights=4 * sum(parameters.values()),
         image=int(image * (XLA_ACTIVATIONS if xla else 1)),
         image_by_rank=by_rank,
