@@ -2,9 +2,9 @@
 
     bin/train --config configs/avatars_local.py
 
-Expected: samples with all of their noise look like pictures, with sharp lines; log p(x given z)
-above that of configs/avatars.py by half and more. docs/local.md has what was measured.
-Cost: about half as much again as configs/avatars.py.
+Expected: samples with all of their noise have lines in the place of pixel noise. Measured at 32x32
+(docs/local.md): log p(x given z) 8112 nats, 3668 with the low rank. Not run at 64x64.
+Cost: a training step takes about 1.4 times that of configs/avatars.py, and 0.5 GB more.
 """
 
 from tf_structvae.training import config, run_name

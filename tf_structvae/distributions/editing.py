@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tf_structvae.distributions.summary import NoisePosterior
+from tf_structvae.distributions.summary import StructuredNormal
 
 _FIELDS = ("pixel", "colour", "brush", "name")
 
@@ -245,7 +245,7 @@ def edit_sequence(
       >>> round(float(step.mean[0, 0, 0, 0]), 2)  # all pixels move together here
       0.9
     """
-    if not isinstance(p, NoisePosterior):
+    if not isinstance(p, StructuredNormal):
         raise TypeError(f"p must be a low-rank or local normal, got {type(p).__name__}.")
     if math.prod(image_shape) != p.event_shape[0]:
         raise ValueError(

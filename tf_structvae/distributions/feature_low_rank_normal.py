@@ -56,13 +56,7 @@ class FeatureLowRankMultivariateNormal(LowRankMultivariateNormal):
                 loc=loc, features=features, kernel=kernel, cov_diag=cov_diag, row_scale=row_scale
             )
             shapes.check_shape("loc", loc.shape, 1, "[..., N]")
-            shapes.check_shape("features", features.shape, 2, "[..., S, F]")
-            shapes.check_shape("kernel", kernel.shape, 3, "[..., F, C, R]")
-            if not features.shape[-1:].is_compatible_with(kernel.shape[-3:-2]):
-                raise ValueError(
-                    f"features {features.shape} end in F = {features.shape[-1]}, but kernel "
-                    f"{kernel.shape} [..., F, C, R] has F = {kernel.shape[-3]}."
-                )
+            shapes.check_product(features, kernel)
             shapes.check_rank("kernel", kernel.shape, "[..., F, C, R]")
             shapes.check_batches(
                 loc=loc.shape[:-1],

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tf_structvae.distributions import linalg, shapes
 from tf_structvae.distributions.factorisation import Factorisation
-from tf_structvae.distributions.summary import NoisePosterior
+from tf_structvae.distributions.summary import StructuredNormal
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing has it from Python 3.11
@@ -22,7 +22,7 @@ class PrincipalComponents(NamedTuple):
     rotation: tf.Tensor
 
 
-class LowRankOperations(NoisePosterior):
+class LowRankOperations(StructuredNormal):
     """Mixed into `LowRankMultivariateNormal`, on whose factor and diagonal all of it rests."""
 
     _loc: Any

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import tensorflow as tf
 
-from tf_structvae.distributions.summary import NoisePosterior, rank_of
+from tf_structvae.distributions.local.distribution import LocalLowRankNormal
+from tf_structvae.distributions.summary import StructuredNormal, rank_of
 
 
 def to_images(flat, image_shape: tuple[int, int, int]) -> np.ndarray:
@@ -43,14 +44,16 @@ def sample_picture(p, seed: int | Sequence[int], pixel_noise: bool | None = None
       pixel_noise: whether omega_d is drawn too; see above.
     """
     rank = rank_of(p)
-    if not isinstance(p, NoisePosterior):
+    if not isinstance(p, StructuredNormal):
         return p.sample(seed=tf.constant(np.resize(seed, 2), tf.int32)).numpy()
     # a stream of its own, lest the noise repeat latents drawn from the same seed
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(1,)))
     batch: list = p.batch_shape.as_list()
     noise = rng.standard_normal([*batch, rank]).astype(np.float32)
     diagonal = rng.standard_normal([*batch, p.event_shape[0]]).astype(np.float32)
-    with_noise = hasattr(p, "local") if pixel_noise is None else pixel_noise or not rank
+    with_noise = (
+        isinstance(p, LocalLowRankNormal) if pixel_noise is None else pixel_noise or not rank
+    )
     return p.sample_from_noise(noise, diagonal if with_noise else None).numpy()
 
 
@@ -81,7 +84,7 @@ def covariance_to_pixel(p, image_shape: tuple[int, int, int], pixel: tuple[int, 
     if not (0 <= pixel[0] < h and 0 <= pixel[1] < w):
         raise ValueError(f"pixel must be inside the image of {h}x{w}, got {tuple(pixel)}.")
     first = (pixel[0] * w + pixel[1]) * c
-    if isinstance(p, NoisePosterior):
+    if isinstance(p, StructuredNormal):
         rows = np.mean([p.covariance_row(first + k) for k in range(c)], axis=0)
     else:
         variance = p.variance().numpy()

@@ -122,6 +122,21 @@ def columns_to_samples(x, sample_shape):
     return tf.reshape(moved, tf.concat([sample_shape, tf.shape(moved)[1:]], 0))
 
 
+def check_product(features: tf.Tensor, kernel: tf.Tensor) -> None:
+    """Of a factor that is features [..., S, F] times kernel [..., F, C, R].
+
+    Raises:
+      ValueError: other shapes.
+    """
+    check_shape("features", features.shape, 2, "[..., S, F]")
+    check_shape("kernel", kernel.shape, 3, "[..., F, C, R]")
+    if not features.shape[-1:].is_compatible_with(kernel.shape[-3:-2]):
+        raise ValueError(
+            f"features {features.shape} end in F = {features.shape[-1]}, but kernel "
+            f"{kernel.shape} [..., F, C, R] has F = {kernel.shape[-3]}."
+        )
+
+
 def convert_observation(mask, value, noise_variance, dtype, size, batch_shape):
     """Which entries are observed, their values and the variances of the observation, as tensors.
 

@@ -16,7 +16,7 @@ class Summary(NamedTuple):
     noise_covariance: tf.Tensor
 
 
-class NoisePosterior:
+class StructuredNormal:
     """Mixed into distributions that may have a factor P: what all of them can do."""
 
     batch_shape: Any
@@ -49,4 +49,4 @@ def rank_of(p: Any) -> int:
     Args:
       p: any distribution.
     """
-    return p.rank if isinstance(p, NoisePosterior) else 0
+    return p.rank if isinstance(p, StructuredNormal) else 0

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tf_structvae.distributions.summary import NoisePosterior, rank_of
+from tf_structvae.distributions.summary import StructuredNormal, rank_of
 from tf_structvae.evaluation.estimate import Estimate
 from tf_structvae.models import class_labels
 
@@ -89,7 +89,7 @@ class CalibrationMeter:
             self._squares.append(np.square(along, dtype=np.float64))
             self._shares.append(power / np.maximum(power.sum(-1, keepdims=True), 1e-300))
             self._means.append(np.asarray(c, np.float64))
-        if isinstance(p, NoisePosterior):
+        if isinstance(p, StructuredNormal):
             residual = p.standardized_residual(x)
         else:
             residual = (x - p.mean()) / p.stddev()

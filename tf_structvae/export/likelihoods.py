@@ -10,7 +10,7 @@ import tensorflow as tf
 import tensorflow_probability as tfp
 
 from tf_structvae.distributions import LocalLowRankNormal, LowRankMultivariateNormal, linalg
-from tf_structvae.distributions.summary import NoisePosterior
+from tf_structvae.distributions.summary import StructuredNormal
 
 DRAWS = 32  # of the noise of a local normal, for its variances
 _CONDITIONAL_DRAWS = 16  # each takes a solve by conjugate gradients
@@ -199,7 +199,7 @@ def of(p, size: int) -> Likelihood:
     """
     if isinstance(p, LocalLowRankNormal):
         return Local(size, p.rank)
-    if isinstance(p, NoisePosterior):
+    if isinstance(p, StructuredNormal):
         return LowRank(size, int(p.rank))
     if isinstance(p, tfp.distributions.MultivariateNormalDiag):
         return Independent(size, 0)

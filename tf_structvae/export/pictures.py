@@ -77,8 +77,9 @@ def sample_at(view: View, seeds, latents):
 
 
 def local(view: View, latents):
-    """A of a local normal; see `LocalLowRankNormal`."""
-    operator = view.decode(latents).local()
+    """The mean and A of a local normal; see `LocalLowRankNormal`."""
+    p = view.decode(latents)
+    operator = p.local()
     found = {"neighbours": operator.neighbours, "channels": operator.channels}
     given = {k: x for k, x in found.items() if x is not None}
-    return {**given, "scales": operator.scale}
+    return {**given, "scales": operator.scale, "means": view.images(p.mean())}

@@ -107,7 +107,7 @@ _TABLE: dict[str, tuple[Callable, tuple[str, ...], str, int]] = {
         ("latents",),
         "What a local normal has in the place of the noise of single pixels, A = S^-1 (I - V) "
         "(I - W): the weights W of the earlier neighbours and V of the earlier channels of a "
-        "pixel, and the scales S.",
+        "pixel, and the scales S; and the mean, not clipped.",
         _LOCAL,
     ),
 }

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tf_structvae.distributions.summary import NoisePosterior
+from tf_structvae.distributions.summary import StructuredNormal
 from tf_structvae.models.constraints import Constraint
 
 
@@ -43,7 +43,7 @@ def observe(p, x, samples, measure) -> Observation:
         )
     x = tf.cast(x, p.dtype)
     count = tf.shape(x)[0]
-    if isinstance(p, NoisePosterior):
+    if isinstance(p, StructuredNormal):
         s = p.summarize(x)
         outer = s.noise_mean[..., tf.newaxis] * s.noise_mean[..., tf.newaxis, :]
         above = s.entropy - p.entropy_floor()

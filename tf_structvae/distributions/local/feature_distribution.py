@@ -63,13 +63,7 @@ class FeatureLocalLowRankNormal(LocalLowRankNormal):
         """
         parameters = dict(locals())
         features, kernel = shapes.convert(features=features, kernel=kernel)
-        shapes.check_shape("features", features.shape, 2, "[..., S, F]")
-        shapes.check_shape("kernel", kernel.shape, 3, "[..., F, C, R]")
-        if not features.shape[-1:].is_compatible_with(kernel.shape[-3:-2]):
-            raise ValueError(
-                f"features {features.shape} end in F = {features.shape[-1]}, but kernel "
-                f"{kernel.shape} [..., F, C, R] has F = {kernel.shape[-3]}."
-            )
+        shapes.check_product(features, kernel)
         self._features, self._kernel = features, kernel
         super().__init__(
             loc, scale, grid, neighbours, channels, None, radius, mask, validate_args,

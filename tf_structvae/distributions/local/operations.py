@@ -12,7 +12,7 @@ from tf_structvae.distributions import shapes
 from tf_structvae.distributions.feature_low_rank_normal import low_rank_normal
 from tf_structvae.distributions.local.conditional import ConditionalNormal
 from tf_structvae.distributions.operations import PrincipalComponents
-from tf_structvae.distributions.summary import NoisePosterior
+from tf_structvae.distributions.summary import StructuredNormal
 
 if TYPE_CHECKING:
     from typing_extensions import Self  # typing has it from Python 3.11
@@ -23,7 +23,7 @@ _EXACT = 4096  # entries up to which variances are computed by solves
 _BLOCK = 64  # columns of the identity solved at once
 
 
-class LocalOperations(NoisePosterior):
+class LocalOperations(StructuredNormal):
     """Mixed into `LocalLowRankNormal`, on whose A and P all of it rests."""
 
     _loc: Any

@@ -68,20 +68,11 @@ class LocalOperator:
         Args:
           dtype: a floating type.
         """
-        return self.map(lambda x: tf.cast(x, dtype))
-
-    def map(self, function) -> LocalOperator:
-        """With each of its tensors replaced.
-
-        Args:
-          function: of a tensor.
-        """
         neighbours, channels = (
-            None if x is None else function(x) for x in (self.neighbours, self.channels)
+            None if x is None else tf.cast(x, dtype) for x in (self.neighbours, self.channels)
         )
-        return dataclasses.replace(
-            self, neighbours=neighbours, channels=channels, scale=function(self.scale)
-        )
+        scale = tf.cast(self.scale, dtype)
+        return dataclasses.replace(self, neighbours=neighbours, channels=channels, scale=scale)
 
     # --- Shapes ---------------------------------------------------------------------------------
 

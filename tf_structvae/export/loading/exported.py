@@ -69,41 +69,42 @@ def _distribution(run, rank: int, given: dict[str, Any]) -> tfp.distributions.Di
     P is that of the model up to a rotation of its columns, which the distribution does not depend
     on.
     """
+    if "local" in run:
+        return _local(run["local"](**given), _factor_rows(run, rank, given))
     decoded = run["decode"](**given)
     count, size = decoded["means"].shape[0], math.prod(decoded["means"].shape[1:])
     means, variances = (tf.reshape(decoded[k], [count, size]) for k in ("means", "variances"))
-    rows = _factor_rows(run, rank, given, [count, rank, size])
-    if "local" in run:
-        factor = tf.linalg.matrix_transpose(tf.cast(rows, tf.float32)) if rank else None
-        return _local(means, factor, run["local"](**given))
     if not rank:
         return tfp.distributions.MultivariateNormalDiag(means, tf.sqrt(variances))
+    rows = _factor_rows(run, rank, given)
     diag = _diagonal(tf.cast(variances, tf.float64), rows)
     factor = tf.linalg.matrix_transpose(tf.cast(rows, tf.float32))
     return LowRankMultivariateNormal(means, factor, tf.cast(diag, tf.float32))
 
 
-def _factor_rows(run, rank: int, given: dict[str, Any], shape: list[int]) -> tf.Tensor:
-    """P^T up to a rotation, float64 of the shape [B, R, N]."""
+def _factor_rows(run, rank: int, given: dict[str, Any]) -> tf.Tensor | None:
+    """P^T up to a rotation, float64 [B, R, N]; None without P."""
     if not rank:
-        return tf.zeros(shape, tf.float64)
+        return None
     found = run["components"](**given)
-    directions = tf.cast(tf.reshape(found["components"], shape), tf.float64)
+    directions = tf.cast(found["components"], tf.float64)
+    directions = tf.reshape(directions, [tf.shape(directions)[0], rank, -1])
     return directions * tf.cast(found["stddevs"], tf.float64)[..., tf.newaxis]
 
 
-def _local(means, factor, parts: dict[str, tf.Tensor]) -> LocalLowRankNormal:
-    """A local normal, with the parts of A that an export gives."""
+def _local(parts: dict[str, tf.Tensor], rows: tf.Tensor | None) -> LocalLowRankNormal:
+    """A local normal of the mean and the parts of A that an export gives, and P^T."""
     scales, neighbours = parts["scales"], parts.get("neighbours")
     count = 0 if neighbours is None else neighbours.shape[-2]
     radius = round((math.sqrt(2 * count + 1) - 1) / 2)  # of (2 r + 1)^2 - 1 = 2 J
+    flat = [scales.shape[0], math.prod(scales.shape[1:])]
     return LocalLowRankNormal(
-        means,
-        tf.reshape(scales, tf.shape(means)),
+        tf.reshape(parts["means"], flat),
+        tf.reshape(scales, flat),
         tuple(scales.shape[1:]),
         neighbours,
         parts.get("channels"),
-        factor,
+        None if rows is None else tf.linalg.matrix_transpose(tf.cast(rows, tf.float32)),
         radius,
     )
 
