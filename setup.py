@@ -17,7 +17,6 @@ DATA = [
     "nilearn>=0.11,<1",
     "mlxtend>=0.23,<1",
     "scikit-image>=0.22,<1",
-    "scipy>=1.12,<2",
 ]
 # The HTTP server, and TF-Serving's messages for warm-up requests and gRPC clients. A release of
 # those asks for the TensorFlow of its number.
@@ -84,6 +83,7 @@ setup(
         "python-avatars>=1.4.1,<2",
         "resvg-py>=0.2,<1",
         "scikit-learn>=1.4,<2",  # fits mixtures
+        "scipy>=1.12,<2",
         "tensorboard>=2.18,<2.22",  # tf.summary is in it
         "tqdm>=4.66,<5",
         "setuptools>=65",  # for the distutils that tensorflow-probability needs on Python 3.12

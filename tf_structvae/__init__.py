@@ -26,9 +26,10 @@ _NAMES = {
     "StructuredVAE": "models.vae",
     "Constraint": "models.constraints",
     "load": "export.loading",
+    "wrap": "models.wrapped",
 }
 
-__all__ = ["StructuredVAE", "Constraint", "load", *sorted([*_ROOMS, *places.SHORT])]
+__all__ = ["StructuredVAE", "Constraint", "load", "wrap", *sorted([*_ROOMS, *places.SHORT])]
 
 
 def _set_up(keras: Any) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from tf_structvae.benchmarks import truths
+from tf_structvae.evaluation import proper_scores
 from tf_structvae.utilities import markdown
 
 FAMILIES = (
@@ -111,45 +112,15 @@ def _scores(truth: truths.Truth, model) -> dict[str, float]:
         "gap": float(gap.mean()),
         "gap_error": float(gap.std() / np.sqrt(len(gap))),
         "covariance_error": float(error.mean()),
-        "energy": float(energy_score(of_model, x).mean() / energy_score(of_truth, x).mean()),
+        "energy": float(
+            proper_scores.energy_score(of_model, x).mean()
+            / proper_scores.energy_score(of_truth, x).mean()
+        ),
         "variogram": float(
-            variogram_score(of_model, x).mean() / variogram_score(of_truth, x).mean()
+            proper_scores.variogram_score(of_model, x).mean()
+            / proper_scores.variogram_score(of_truth, x).mean()
         ),
     }
-
-
-def energy_score(draws: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """E|Y - x| - E|Y - Y'| / 2 of each observation (Gneiting & Raftery 2007), [B].
-
-    Args:
-      draws: of Y, [D, B, N].
-      x: [B, N].
-    """
-    to_x = np.linalg.norm(draws - x, axis=-1).mean(0)
-    count = len(draws)
-    between = np.zeros(len(x))
-    for k in range(1, count):
-        between += np.linalg.norm(draws[k:] - draws[:-k], axis=-1).sum(0)
-    return to_x - between / (count * (count - 1))
-
-
-def variogram_score(draws: np.ndarray, x: np.ndarray, order: float = 0.5) -> np.ndarray:
-    """Sum over pairs of (|x_i - x_j|^p - E|Y_i - Y_j|^p)^2 (Scheuerer & Hamill 2015), [B].
-
-    Args:
-      draws: of Y, [D, B, N].
-      x: [B, N].
-      order: p.
-    """
-    found = []
-    for b in range(len(x)):
-
-        def pairs(y):
-            return np.abs(y[..., :, None] - y[..., None, :]) ** order
-
-        expected = np.mean([pairs(y) for y in draws[:, b]], axis=0)
-        found.append(np.sum((pairs(x[b]) - expected) ** 2) / 2)
-    return np.array(found)
 
 
 def jobs(quick: bool) -> list[dict]:

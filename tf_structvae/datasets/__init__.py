@@ -10,12 +10,26 @@ from __future__ import annotations
 
 from typing import Any
 
+from tf_structvae.datasets.drawn.annotators import draw_annotated_shapes
+from tf_structvae.datasets.folder.annotations import load_annotations
 from tf_structvae.datasets.source import Info, Source
 from tf_structvae.datasets.spec import FITS, NAMES, Spec
 from tf_structvae.datasets.splits import SPLITS
 from tf_structvae.utilities import checks
 
-__all__ = ["FITS", "NAMES", "SPLITS", "Info", "Source", "Spec", "info", "load", "prepare"]
+__all__ = [
+    "FITS",
+    "NAMES",
+    "SPLITS",
+    "Info",
+    "Source",
+    "Spec",
+    "draw_annotated_shapes",
+    "info",
+    "load",
+    "load_annotations",
+    "prepare",
+]
 
 
 def prepare(spec: Spec, split: str) -> Source:

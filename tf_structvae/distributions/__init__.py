@@ -2,6 +2,7 @@
 
 from tf_structvae.distributions import divergence  # registers the KL divergences
 from tf_structvae.distributions.feature_low_rank_normal import FeatureLowRankMultivariateNormal
+from tf_structvae.distributions.label_maps import LogitNormalLabelMap
 from tf_structvae.distributions.local.distribution import LocalLowRankNormal
 from tf_structvae.distributions.local.feature_distribution import FeatureLocalLowRankNormal
 from tf_structvae.distributions.low_rank_normal import LowRankMultivariateNormal
@@ -14,6 +15,7 @@ __all__ = [
     "FeatureLocalLowRankNormal",
     "FeatureLowRankMultivariateNormal",
     "LocalLowRankNormal",
+    "LogitNormalLabelMap",
     "LowRankMultivariateNormal",
     "PrincipalComponents",
     "Summary",

@@ -50,3 +50,17 @@ def rank_of(p: Any) -> int:
       p: any distribution.
     """
     return p.rank if isinstance(p, StructuredNormal) else 0
+
+
+def mahalanobis(p: Any, value: tf.Tensor) -> tf.Tensor:
+    """(y - mean)^T Sigma^-1 (y - mean) of any multivariate normal: N - 2 (log p(y) + entropy).
+
+    Args:
+      p: with batch [B] and event [N].
+      value: [*sample, B, N].
+
+    Returns:
+      [*sample, B].
+    """
+    size = tf.cast(tf.shape(value)[-1], value.dtype)
+    return size - 2.0 * (p.log_prob(value) + p.entropy())

@@ -1,0 +1,31 @@
+"""Arrays and distributions in, numbers out.
+
+```python
+card = sv.evaluation.scorecard(model, (x, y))
+print(card.table())
+```
+"""
+
+import importlib
+from typing import Any
+
+_NAMES = {
+    "Scorecard": "card",
+    "dice": "segmentation",
+    "diversity": "segmentation",
+    "energy_score": "proper_scores",
+    "generalised_energy_distance": "segmentation",
+    "hungarian_iou": "segmentation",
+    "intersection_over_union": "segmentation",
+    "scorecard": "card",
+    "variogram_score": "proper_scores",
+}
+
+__all__ = sorted(_NAMES)  # noqa: PLE0605
+
+
+# Some of it is used where TensorFlow must not be loaded.
+def __getattr__(name: str) -> Any:
+    if name in _NAMES:
+        return getattr(importlib.import_module(f"{__name__}.{_NAMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

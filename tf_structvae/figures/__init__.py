@@ -5,6 +5,7 @@
 
 from tf_structvae.distributions.pictures import covariance_to_pixel, sample_picture, to_images
 from tf_structvae.figures.alignment import aligned
+from tf_structvae.figures.cards import scorecard_figure
 from tf_structvae.figures.edit_sequences import edits_figure
 from tf_structvae.figures.interpolation import interpolation_figure, interpolations
 from tf_structvae.figures.pictures import (
@@ -39,6 +40,7 @@ __all__ = [
     "scale_limit",
     "scaled_components",
     "scaling_figure",
+    "scorecard_figure",
     "sheet",
     "to_images",
 ]

@@ -3,6 +3,7 @@
 from tf_structvae.layers.local_low_rank import LocalLowRankHead
 from tf_structvae.layers.low_rank import FACTOR_SCALES, LowRankNormalHead
 from tf_structvae.layers.normal import NOISES, IndependentNormalHead, NormalHead
+from tf_structvae.layers.segmentation import LowRankSegmentationHead
 from tf_structvae.layers.stock import StockLowRankNormalHead
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "IndependentNormalHead",
     "LocalLowRankHead",
     "LowRankNormalHead",
+    "LowRankSegmentationHead",
     "NormalHead",
     "StockLowRankNormalHead",
 ]

@@ -47,6 +47,14 @@ class MeanAsTensor:
         """Takes the parameters of another one of the same kind, for the metrics after the loss."""
         self.__dict__.update(other.__dict__)
 
+    def with_mean(self, loc: tf.Tensor) -> Any:
+        """The same distribution about another mean, as a head emits it outside a training.
+
+        Args:
+          loc: [B, N].
+        """
+        return self.copy(loc=loc)  # type: ignore[attr-defined]
+
     def as_tensor(self) -> tf.Tensor:
         """The mean, [B, N] or in the form of the targets."""
         mean = self.mean()

@@ -7,6 +7,9 @@ import math
 import tensorflow as tf
 import tensorflow_probability as tfp
 
+from tf_structvae.layers.emitted import MeanAsTensor
+from tf_structvae.models import replicas
+
 
 def as_event(y_true, p, name: str = "y_pred") -> tf.Tensor:
     """Targets as values of the event of p, [B, N].
@@ -51,6 +54,29 @@ def as_event(y_true, p, name: str = "y_pred") -> tf.Tensor:
     with tf.control_dependencies([] if same is None else [same]):
         flat = tf.reshape(y_true, [tf.shape(y_true)[0], size])
     return tf.ensure_shape(flat, p.batch_shape + p.event_shape)
+
+
+def show(y_true, p, name: str) -> tf.Tensor:
+    """Targets as values of the event, [B, N], after p has taken from them what it needs.
+
+    The first targets of a training set the units of a head that standardises them, and metrics of
+    Keras, which get the same p after the loss, see its mean in the form of the targets.
+
+    Args:
+      y_true: as in `as_event`.
+      p: as in `as_event`.
+      name: as in `as_event`.
+
+    Raises:
+      ValueError: as `as_event`.
+    """
+    value = as_event(y_true, p, name)
+    adapt_once = getattr(p, "adapt_once", None)
+    if adapt_once is not None:
+        adapt_once(value, replicas.global_sum)
+    if isinstance(p, MeanAsTensor):
+        p.form_of = tf.convert_to_tensor(y_true)
+    return value
 
 
 def as_weights(sample_weight, count: tf.Tensor) -> tf.Tensor | None:

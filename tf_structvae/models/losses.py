@@ -5,9 +5,12 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from tf_structvae.layers.emitted import MeanAsTensor
 from tf_structvae.models import event_targets, replicas
+from tf_structvae.models.component_loss import PosteriorComponents
+from tf_structvae.models.segmentation_loss import SegmentationLogLikelihood
 from tf_structvae.utilities import checks
+
+__all__ = ["NegativeLogLikelihood", "PosteriorComponents", "SegmentationLogLikelihood"]
 
 
 @keras.saving.register_keras_serializable(package="tf_structvae")
@@ -55,12 +58,7 @@ class NegativeLogLikelihood(keras.losses.Loss):
         Raises:
           ValueError: y_pred is no such distribution, or a size does not fit.
         """
-        value = event_targets.as_event(y_true, y_pred, type(self).__name__)
-        adapt_once = getattr(y_pred, "adapt_once", None)
-        if adapt_once is not None:
-            adapt_once(value, replicas.global_sum)
-        if isinstance(y_pred, MeanAsTensor):
-            y_pred.form_of = tf.convert_to_tensor(y_true)
+        value = event_targets.show(y_true, y_pred, type(self).__name__)
         match_noise = getattr(y_pred, "match_noise", None)
         if match_noise is None or not self.mixing_rate:
             losses = -y_pred.log_prob(value)

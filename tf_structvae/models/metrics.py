@@ -11,7 +11,7 @@ import abc
 import keras
 import tensorflow as tf
 
-from tf_structvae.distributions.summary import rank_of
+from tf_structvae.distributions.summary import mahalanobis, rank_of
 from tf_structvae.models import event_targets
 
 
@@ -83,7 +83,7 @@ class MahalanobisDistance(DistributionMetric):
 
     def measure(self, y, p):
         size = tf.cast(tf.shape(y)[1], y.dtype)
-        return 1.0 - 2.0 * (p.log_prob(y) + p.entropy()) / size
+        return mahalanobis(p, y) / size
 
 
 @keras.saving.register_keras_serializable(package="tf_structvae")

@@ -20,6 +20,7 @@ SHORT = {
     "checkpoints": "training.checkpoints",
     "closed_form": "studies.density.closed_form",
     "config": "training.config",
+    "conformal": "models.conformal",
     "constraints": "models.constraints",
     "density": "models.density",
     "density_figure": "studies.density.figure",

@@ -17,12 +17,14 @@ from typing import Any
 
 CLASSES = {
     "models.blocks": ("Conv2D",),
+    "models.component_loss": ("PosteriorComponents",),
     "models.constraints": ("Constraint",),
     "models.density": ("LowRankDensity",),
     "layers": (
         "IndependentNormalHead",
         "LocalLowRankHead",
         "LowRankNormalHead",
+        "LowRankSegmentationHead",
         "StockLowRankNormalHead",
     ),
     "models.losses": ("NegativeLogLikelihood",),
@@ -33,7 +35,9 @@ CLASSES = {
         "NoiseSquare",
         "RootMeanSquaredError",
     ),
+    "models.segmentation_loss": ("SegmentationLogLikelihood",),
     "models.vae": ("StructuredVAE",),
+    "models.wrapped": ("WrappedPredictor",),
     "priors": ("Conditional", "Flow", "Mixture", "Normal", "StandardNormal", "VampPrior"),
 }
 """All that can be in a saved model, by the module that has it."""
