@@ -107,6 +107,7 @@ setup(
             "pytest-xdist>=3.5,<4",
             "hypothesis>=6.100,<7",
             "jsonschema>=4.26,<5",
+            "scoringrules>=0.8,<1",  # against which our scores are tested
         ],
         "mutation": ["cosmic-ray>=8.7,<9"],
         "docs": DOCS,

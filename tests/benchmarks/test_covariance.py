@@ -35,24 +35,6 @@ def test_a_field_has_a_sparse_precision_and_factors_do_not():
     assert values[-5] > 1.0
 
 
-def test_scores_are_their_definitions():
-    rng = np.random.default_rng(0)
-    draws, x = rng.normal(size=(7, 3, 4)), rng.normal(size=(3, 4))
-    for b in range(3):
-        y = draws[:, b]
-        first = np.mean([np.linalg.norm(d - x[b]) for d in y])
-        second = np.mean(
-            [np.linalg.norm(y[i] - y[j]) for i in range(7) for j in range(7) if i != j]
-        )
-        np.testing.assert_allclose(covariance.energy_score(draws, x)[b], first - second / 2)
-        total = 0.0
-        for i in range(4):
-            for j in range(i):
-                expected = np.mean(np.abs(y[:, i] - y[:, j]) ** 0.5)
-                total += (np.abs(x[b, i] - x[b, j]) ** 0.5 - expected) ** 2
-        np.testing.assert_allclose(covariance.variogram_score(draws, x)[b], total)
-
-
 @pytest.mark.long
 def test_local_wins_on_a_field_and_low_rank_on_factors():
     def gap(truth, family):

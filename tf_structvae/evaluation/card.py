@@ -144,8 +144,10 @@ def _predictions(model, data, seed: int, size: int) -> Iterator[tuple[Any, Any, 
             yield x, model(x), conformal.flat(y)
         return
     if isinstance(data, (np.ndarray, tf.Tensor)):
-        data = (data[k : k + size] for k in range(0, len(data), size))
-    for i, batch in enumerate(data):
+        batches = [data[k : k + size] for k in range(0, len(data), size)]
+    else:
+        batches = data
+    for i, batch in enumerate(batches):
         images, *labels = batch if isinstance(batch, (tuple, list)) else (batch,)
         z = posterior_sample(model.encode(images, *labels), (seed, i))
         yield images, model.decode(z, *labels), conformal.flat(images)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import keras
 import tensorflow as tf
 
@@ -125,6 +127,11 @@ class LowRankSegmentationHead(LowRankNormalHead):
         inner = tuple(features.shape[1:-1])
         p.image_form = inner if None not in inner else ()
         return p
+
+    def _variance_of(self, log_variance):
+        if log_variance is not None:  # lest the exponential, and its gradient, overflow
+            log_variance = tf.minimum(log_variance, 2 * math.log(self.limit) + 20)
+        return super()._variance_of(log_variance)
 
     def compute_output_shape(self, input_shape):
         return (*input_shape[:-1], self.channels)
