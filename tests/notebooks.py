@@ -14,7 +14,15 @@ from pathlib import Path
 from typing import Any
 
 DIRECTORY = Path(__file__).parent.parent / "docs" / "notebooks"
-NAMES = ("fit_in_five_minutes", "your_own_decoder", "editing_and_conditioning")
+NAMES = (
+    "fit_in_five_minutes",
+    "your_own_decoder",
+    "editing_and_conditioning",
+    "denoise",
+    "inpaint",
+    "super_resolve",
+    "segment",
+)
 PARAMETERS = "parameters"  # tag of the one cell whose names a run may replace
 SILENT = "remove_output"  # tag of cells that print of machines only: versions, paths, progress
 
@@ -84,6 +92,7 @@ def run_in_kernel(name: str, directory: str | Path):
     for cell in code_cells(notebook):
         if SILENT in tags(cell):
             cell["outputs"] = []
+        cell["outputs"] = [o for o in cell["outputs"] if o.get("name") != "stderr"]
         for output in cell["outputs"]:
             output.get("metadata", {}).clear()
             if "image/png" in output.get("data", {}):

@@ -84,7 +84,7 @@ def test_some_pairs_estimate_the_mean_over_all():
 
 def test_a_right_forecast_is_found_right():
     found = sv.evaluation.scorecard(forecast(), draw(), draws=20)
-    assert found.count == COUNT
+    assert found.examples == COUNT
     covariance = FACTOR @ FACTOR.T + np.diag(DIAG)
     x, y = draw()
     residual = (y - x).astype(np.float64)
@@ -182,7 +182,7 @@ def test_a_card_of_a_vae_and_of_a_head_without_factor(tmp_path):
     vae = small_vae.make()
     images = np.random.default_rng(0).uniform(size=[10, *small_vae.SHAPE]).astype(np.float32)
     found = sv.evaluation.scorecard(vae, images, draws=3, batch_size=4)
-    assert found.count == 10
+    assert found.examples == 10
     assert np.isnan(found.scores["pixels"].error)  # too few for blocks
     found.save(tmp_path / "card.json")
     saved = json.loads((tmp_path / "card.json").read_text())

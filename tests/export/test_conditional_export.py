@@ -113,6 +113,7 @@ def test_warm_up_requests_have_labels():
         assert tf.make_ndarray(request.inputs["labels"]).tolist() == [0]
 
 
+@pytest.mark.long
 def test_server_passes_labels_on():
     model, path = exports.exported("conditional")
     z = np.zeros((2, conditional.LATENT), np.float32)

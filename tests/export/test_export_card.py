@@ -68,6 +68,7 @@ def test_targets_are_those_of_the_constraints():
     }
 
 
+@pytest.mark.long
 def test_card_and_program_of_a_run(data_dir, tmp_path):
     """One trained run: its card, when scores are left out, and bin/export."""
     config = smoke(data_dir, tmp_path)

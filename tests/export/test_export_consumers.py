@@ -38,7 +38,7 @@ def meta_graph(kind):
     return saved.meta_graphs[0]
 
 
-@pytest.mark.parametrize("kind", ["low_rank", "standard"])
+@pytest.mark.parametrize("kind", ["low_rank", pytest.param("standard", marks=pytest.mark.long)])
 def test_c_api_without_python_tensorflow(kind, tmp_path):
     """tests/helpers/c_api.py asserts that its process never imported tensorflow."""
     requests = exports.requests(kind)
@@ -74,6 +74,7 @@ def test_saved_model_cli(tmp_path):
         check(KIND, name, {p.stem: np.load(p) for p in (tmp_path / name).glob("*.npy")})
 
 
+@pytest.mark.long
 def test_version_1_loader():
     with tf.Graph().as_default(), tf.compat.v1.Session() as session:
         graph = tf.compat.v1.saved_model.load(session, ["serve"], str(exports.exported(KIND)[1]))

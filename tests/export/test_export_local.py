@@ -10,7 +10,7 @@ import tensorflow as tf
 import tf_structvae as sv
 from tf_structvae.export import likelihoods, noise
 
-KINDS = pytest.mark.parametrize("kind", ["local", "dorta"])
+KINDS = pytest.mark.parametrize("kind", ["local", pytest.param("dorta", marks=pytest.mark.long)])
 CLOSE = {"rtol": 1e-4, "atol": 2e-5}
 SIZE, LATENT = 60, 3
 

@@ -53,7 +53,13 @@ def build(kind):
 KINDS = [*PRIORS, *(f"by label {k}" for k in BY_LABEL)]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        k if k in ("flow", "by label normal") else pytest.param(k, marks=pytest.mark.long)
+        for k in KINDS
+    ],
+)
 def test_an_export_draws_from_the_prior_and_scores_by_it(kind, tmp_path):
     model, labels = build(kind)
     path = export(model, tmp_path / "m", warm_up=False, importance_samples=4)
@@ -88,7 +94,10 @@ def test_an_export_draws_from_the_prior_and_scores_by_it(kind, tmp_path):
     np.testing.assert_allclose(found["log_likelihood"], bound, rtol=1e-3, atol=0.02)
 
 
-@pytest.mark.parametrize("kind", ["mixture", "flow", "by label normal"])
+@pytest.mark.parametrize(
+    "kind",
+    ["mixture", *(pytest.param(k, marks=pytest.mark.long) for k in ("flow", "by label normal"))],
+)
 def test_the_fitted_proposal_scores_like_many_draws_from_the_prior(kind):
     """log p(x) is the logarithm of the mean of p(x given z) over them."""
     model, labels = build(kind)

@@ -34,7 +34,9 @@ def regression():
         # measured: 6.5 nats below the truth, of which a longer training wins most
         (lambda: sv.layers.LowRankNormalHead(OUTPUTS, rank=5), 8.0),
         # 17 below, as it takes the errors to be independent
-        (lambda: sv.layers.IndependentNormalHead(OUTPUTS), 20.0),
+        pytest.param(
+            lambda: sv.layers.IndependentNormalHead(OUTPUTS), 20.0, marks=pytest.mark.long
+        ),
     ],
 )
 def test_plain_fit_on_unscaled_targets_comes_near_the_truth(head, within):

@@ -22,8 +22,8 @@ def metrics():
     [
         ("functional", 4, "low_rank"),
         ("functional", 2, "low_rank"),
-        ("sequential", 3, "low_rank"),
-        ("subclassed", 5, "low_rank"),
+        pytest.param("sequential", 3, "low_rank", marks=pytest.mark.long),
+        pytest.param("subclassed", 5, "low_rank", marks=pytest.mark.long),
         ("subclassed", 4, "independent"),
     ],
 )

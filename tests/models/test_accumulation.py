@@ -75,7 +75,15 @@ def trained(recipe, accumulate, jit=False):
 
 @pytest.mark.parametrize(
     ("recipe", "accumulate"),
-    [*((r, n) for r in ("calibrated", "paper") for n in (2, 3, BATCH)), ("users_own", 3)],
+    [
+        ("calibrated", 3),
+        ("paper", BATCH),
+        ("users_own", 3),
+        *(
+            pytest.param(r, n, marks=pytest.mark.long)
+            for r, n in (("calibrated", 2), ("calibrated", BATCH), ("paper", 2), ("paper", 3))
+        ),
+    ],
 )
 def test_parts_give_the_step_of_the_whole(recipe, accumulate):
     whole = trained(recipe, 1)
@@ -88,6 +96,7 @@ def test_parts_give_the_step_of_the_whole(recipe, accumulate):
     assert_same(trained(recipe, accumulate), whole)
 
 
+@pytest.mark.long
 def test_parts_in_xla():
     """XLA draws other noise than TensorFlow, so both are compiled."""
     assert_same(trained("calibrated", 3, True), trained("calibrated", 1, True))
@@ -328,6 +337,7 @@ print(json.dumps(rises))
 """
 
 
+@pytest.mark.long
 def test_memory():
     """From 8 images to 96: an eighth of the activations; a third, to leave the allocator room."""
     # glibc keeps what is freed for each of its arenas; with one, what is held is what is used

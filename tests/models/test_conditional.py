@@ -136,7 +136,7 @@ def test_configs_of_before_are_unconditional():
     assert StructuredVAE.from_config(config).classes == 0
 
 
-@pytest.mark.parametrize("accumulate", [3, 8])
+@pytest.mark.parametrize("accumulate", [3, pytest.param(8, marks=pytest.mark.long)])
 def test_parts_of_a_batch_give_its_step(accumulate):
     def trained(parts):
         keras.backend.clear_session()

@@ -86,7 +86,7 @@ def test_a_learned_normal_ends_where_the_fitted_one_is():
     assert np.all(np.abs(model.prior.covariance - fitted.covariance) < 5 * errors)
 
 
-@pytest.mark.parametrize("kind", list(KINDS))
+@pytest.mark.parametrize("kind", ["normal", "vamp", pytest.param("flow", marks=pytest.mark.long)])
 def test_accumulation_takes_the_same_step(kind):
     whole, parts = trained(kind, 3), trained(kind, 3, accumulate=3)
     for a, b in zip(whole.weights, parts.weights, strict=True):
@@ -253,7 +253,9 @@ print(json.dumps([train(KIND, ["CPU:0"]), train(KIND, ["CPU:0", "CPU:1"])]))
 """
 
 
-@pytest.mark.parametrize("kind", list(KINDS))
+@pytest.mark.parametrize(
+    "kind", ["normal", *(pytest.param(k, marks=pytest.mark.long) for k in ("vamp", "flow"))]
+)
 def test_two_replicas_train_the_prior_of_one(kind):
     done = forked.run("-c", f"KIND = {kind!r}\n" + REPLICAS, timeout=400)
     assert done.returncode == 0, done.stderr[-3000:]

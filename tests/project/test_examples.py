@@ -30,7 +30,16 @@ def _data(data_dir, monkeypatch):
     monkeypatch.setattr(sv.datasets, "load", here)
 
 
-@pytest.mark.parametrize("name", ["convolutional_vae", "hierarchical_vae", "fill_in"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "fill_in",
+        *(
+            pytest.param(n, marks=pytest.mark.long)
+            for n in ("convolutional_vae", "hierarchical_vae")
+        ),
+    ],
+)
 def test_example(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     sizes = {"train": 60, "held_out": 30, "epochs": 1, "width": 4, "rank": 2, "columns": 3}

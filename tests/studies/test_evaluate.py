@@ -156,6 +156,7 @@ def test_other_weights_are_another_model(ours):
     assert model_settings(experiment)["weights"] != before["weights"]
 
 
+@pytest.mark.long
 def test_models_of_unlike_data_get_tables_of_their_own(ours, data_dir, tmp_path):
     grey = save(tmp_path / "grey", data_dir, **{"name": "grey", "data.channels": 1})
     runs = run_labels.check_runs([ours, grey], "last")
@@ -283,6 +284,7 @@ def test_recipes_are_runs_that_differ_in_their_seed_alone(ours, tmp_path):
         assert list(runs(*changes).values()) == [f"run {i}" for i in range(len(changes))]
 
 
+@pytest.mark.long
 def test_latents_of_the_posterior(ours, tmp_path):
     """z ~ q(z | x) of training images, and rows of their own beside those of the prior."""
     experiment = Experiment.load(ours)

@@ -86,6 +86,7 @@ def test_other_labels_are_refused_before_any_work(data_dir, tmp_path, label):
         of_run.check_config(c, "none", 0.0, "never")
 
 
+@pytest.mark.long
 def test_resumed_run_ends_bit_for_bit(trained, data_dir, tmp_path):
     c = config(data_dir, tmp_path)
     half = Experiment(c, tmp_path / "run")
@@ -187,6 +188,7 @@ def test_a_column_of_the_class_sheet_shares_its_noise(trained, monkeypatch):
         np.testing.assert_allclose(row.images, expected, atol=1e-5)
 
 
+@pytest.mark.long
 def test_preflight_measures_labels_too(trained):
     classes = trained.model.classes
     lines = []
@@ -245,6 +247,7 @@ print(json.dumps([run(cluster.build_strategy(name)) for name in ("none", "mirror
 """
 
 
+@pytest.mark.long
 def test_two_replicas_equal_one():
     """Uneven batches, and a last one of one image, whose replica without any is filled up."""
     from replica_limits import LIMIT, assert_same
@@ -254,6 +257,7 @@ def test_two_replicas_equal_one():
     assert_same(*json.loads(done.stdout.splitlines()[-1]))
 
 
+@pytest.mark.long
 def test_program(data_dir, tmp_path):
     """bin/train on another attribute and another likelihood, once."""
     done = forked.run(

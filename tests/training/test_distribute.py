@@ -106,7 +106,7 @@ def on_workers(*words, options=()):
     ("kind", "case"),
     [
         ("devices", [7]),
-        ("workers", [7, True]),
+        pytest.param("workers", [7, True], marks=pytest.mark.long),
         pytest.param("workers", [8], marks=pytest.mark.long),
     ],
 )
@@ -163,6 +163,7 @@ def whole(data_dir, tmp_path_factory):
     return train(folder / "whole"), folder, train
 
 
+@pytest.mark.long
 def test_only_the_chief_writes(whole):
     done, folder, _ = whole
     assert "Last epoch" in done.stdout

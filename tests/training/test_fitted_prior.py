@@ -59,6 +59,7 @@ def test_the_logs_have_the_parts_of_the_kl_divergence(trained):
         assert min(parts) > 0
 
 
+@pytest.mark.long
 def test_a_prior_of_another_step_is_left_out(data_dir, tmp_path, capsys):
     config = smoke(data_dir, tmp_path)
     experiment = Experiment(config, tmp_path / "run")
@@ -82,7 +83,10 @@ def test_a_prior_of_another_step_is_left_out(data_dir, tmp_path, capsys):
         Experiment.load(tmp_path / "run")
 
 
-@pytest.mark.parametrize("kind", ["normal", "mixture", "vamp", "flow"])
+@pytest.mark.parametrize(
+    "kind",
+    ["mixture", "flow", *(pytest.param(k, marks=pytest.mark.long) for k in ("normal", "vamp"))],
+)
 def test_each_kind_is_kept_in_a_file_and_copied(kind, tmp_path):
     rng = np.random.default_rng(0)
     posterior = priors.AggregatedPosterior(rng.normal(size=(60, 3)), np.full((60, 3), 0.5))
@@ -109,7 +113,9 @@ def test_each_kind_is_kept_in_a_file_and_copied(kind, tmp_path):
     assert fitted_prior.load(tmp_path / "nothing.npz") is None
 
 
-@pytest.mark.parametrize("kind", ["normal", "vamp", "flow"])
+@pytest.mark.parametrize(
+    "kind", ["normal", *(pytest.param(k, marks=pytest.mark.long) for k in ("vamp", "flow"))]
+)
 def test_a_run_learns_its_prior_and_goes_on_with_it(kind, data_dir, tmp_path):
     """Whole, and in two parts: the same weights, the prior's among them."""
 

@@ -212,6 +212,7 @@ def test_impossible_data_are_refused(path, value, message):
         config_lib.validate(c)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "precision", [pytest.param("mixed_bfloat16", marks=pytest.mark.long), "mixed_float16"]
 )

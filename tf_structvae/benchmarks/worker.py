@@ -9,7 +9,16 @@ from collections.abc import Callable
 
 import numpy as np
 
-from tf_structvae.benchmarks import covariance, data, implementations, prior, serving, train_step
+from tf_structvae.benchmarks import (
+    annotators,
+    covariance,
+    data,
+    implementations,
+    posterior,
+    prior,
+    serving,
+    train_step,
+)
 from tf_structvae.benchmarks.problem import Problem
 from tf_structvae.utilities import memory
 
@@ -35,8 +44,9 @@ def measure(job: dict) -> dict:
     try:
         if job.get("suite") == "data":
             return data.measure(job["problem"])
-        if job.get("suite") == "covariance":
-            return covariance.measure(job["problem"])
+        fitted = {"covariance": covariance, "posterior": posterior, "segmentation": annotators}
+        if job.get("suite") in fitted:
+            return fitted[job["suite"]].measure(job["problem"])
         if job.get("suite") == "serving":
             return serving.measure(job)
         run = _build(job)

@@ -12,7 +12,7 @@ import tensorflow_probability as tfp
 tfd = tfp.distributions
 
 
-class LogitNormalLabelMap(tfd.Distribution):
+class LogitNormalLabelMap(tfp.distributions.Distribution):
     """Labels of all pixels, each drawn by the softmax of its logits, which are jointly normal.
 
     ```none

@@ -7,7 +7,18 @@ print(card.table())
 """
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tf_structvae.evaluation.card import Scorecard, scorecard  # noqa: F401
+    from tf_structvae.evaluation.proper_scores import energy_score, variogram_score  # noqa: F401
+    from tf_structvae.evaluation.segmentation import (  # noqa: F401
+        dice,
+        diversity,
+        generalised_energy_distance,
+        hungarian_iou,
+        intersection_over_union,
+    )
 
 _NAMES = {
     "Scorecard": "card",
@@ -20,8 +31,6 @@ _NAMES = {
     "scorecard": "card",
     "variogram_score": "proper_scores",
 }
-
-__all__ = sorted(_NAMES)  # noqa: PLE0605
 
 
 # Some of it is used where TensorFlow must not be loaded.

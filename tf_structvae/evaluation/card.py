@@ -52,7 +52,7 @@ class Scorecard(NamedTuple):
     histograms: dict[str, np.ndarray]  # shares of `BINS` bins, by the name of the PIT
     coverage: dict[str, dict[float, Estimate]]  # by the kind of region, of each level
     volume: dict[str, dict[float, Estimate]]  # log-volume of conformal regions
-    count: int
+    examples: int
 
     def rows(self) -> Iterator[tuple[str, str]]:
         """Each score in words, and its value with its standard error."""
@@ -67,7 +67,7 @@ class Scorecard(NamedTuple):
 
     def table(self) -> str:
         """A Markdown table."""
-        return markdown.table(["score", f"of {self.count} examples"], self.rows())
+        return markdown.table(["score", f"of {self.examples} examples"], self.rows())
 
     def as_json(self) -> dict[str, Any]:
         """Numbers and lists alone."""
@@ -79,7 +79,7 @@ class Scorecard(NamedTuple):
             }
 
         return {
-            "count": self.count,
+            "examples": self.examples,
             "scores": {name: e.as_json() for name, e in self.scores.items()},
             "histograms": {name: list(map(float, h)) for name, h in self.histograms.items()},
             "coverage": by_level(self.coverage),

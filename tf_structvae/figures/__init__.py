@@ -16,6 +16,7 @@ from tf_structvae.figures.pictures import (
     reconstruction_sheet,
     scale_limit,
 )
+from tf_structvae.figures.predictors import predictor_figure
 from tf_structvae.figures.scaling import (
     ScaledComponents,
     scaled_components,
@@ -35,6 +36,7 @@ __all__ = [
     "interpolations",
     "observation_rows",
     "panels",
+    "predictor_figure",
     "reconstruction_sheet",
     "sample_picture",
     "scale_limit",

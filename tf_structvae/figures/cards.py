@@ -63,5 +63,5 @@ def scorecard_figure(card: Scorecard, title: str) -> Figure:
     words.set_axis_off()
     text = "\n".join(f"{value:>18}  {name}" for name, value in card.rows())
     words.text(0, 1, text, family="monospace", fontsize=6.5, va="top", transform=words.transAxes)
-    figure.suptitle(f"{title}: {card.count} examples", fontsize=11)
+    figure.suptitle(f"{title}: {card.examples} examples", fontsize=11)
     return figure

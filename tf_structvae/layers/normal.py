@@ -15,8 +15,6 @@ from tf_structvae.utilities.checks import finite, integer, is_finite
 
 NOISES = ("fixed", "learned", "per_channel", "per_pixel")
 """What D is; see `NormalHead`."""
-# exp of it is the smallest noise variance that a learned noise can reach.
-_LOG_VARIANCE_FLOOR = math.log(1e-6)
 # Adam's step does not know how far a variance has to go: so many times faster than other weights.
 _LOG_VARIANCE_SPEED = 10.0
 
@@ -49,6 +47,9 @@ class NormalHead(keras.layers.Layer):
       mean_initial: initial bias of the mean.
       standardize: whether epsilon, mean_initial and the weights are of standardised targets; None:
         where the noise is "per_channel".
+      variance_floor: the least variance that a learned noise can reach, in the same units. Where
+        some pixels never vary, as a black background, a larger one, as 1e-3, keeps a surprise there
+        from costing thousands of nats.
 
     Raises:
       ValueError: an argument outside its range, or features without a static size.
@@ -69,6 +70,7 @@ class NormalHead(keras.layers.Layer):
         noise: str = "per_channel",
         mean_initial: float = 0.0,
         standardize: bool | None = None,
+        variance_floor: float = 1e-6,
         **kwargs,
     ):
         kwargs.setdefault("dtype", "float32")  # also under a mixed-precision policy
@@ -78,6 +80,8 @@ class NormalHead(keras.layers.Layer):
                 "dtype must be 'float32' or 'float64', whatever the precision of other layers, got "
                 f"{self.dtype_policy.name!r}: half precision cannot hold a density over all pixels."
             )
+        if not (is_finite(variance_floor) and variance_floor > 0):
+            raise ValueError(f"variance_floor must be finite and positive, got {variance_floor!r}.")
         integer("channels", channels)
         if not (is_finite(epsilon) and epsilon > 0):
             raise ValueError(f"epsilon must be a finite positive variance, got {epsilon!r}.")
@@ -90,6 +94,7 @@ class NormalHead(keras.layers.Layer):
         self.epsilon = float(epsilon)
         self.noise = noise
         self.mean_initial = float(mean_initial)
+        self.variance_floor = float(variance_floor)
         self.standardize = noise == "per_channel" if standardize is None else bool(standardize)
         self.units = Units(channels, name="units", dtype=self.dtype) if self.standardize else None
 
@@ -183,7 +188,7 @@ class NormalHead(keras.layers.Layer):
         elif self.noise == "per_channel":
             log_scale = tf.convert_to_tensor(self.noise_log_scale)
             log_variance = math.log(self.epsilon) + _LOG_VARIANCE_SPEED * log_scale
-        return tf.exp(tf.maximum(log_variance, _LOG_VARIANCE_FLOOR))
+        return tf.exp(tf.maximum(log_variance, math.log(self.variance_floor)))
 
     def _moments(self, mean, variance, units: Affine | None):
         """Mean and variance in the units of the targets, [B, N], and [1], [N] or [B, N]."""
@@ -225,6 +230,7 @@ class NormalHead(keras.layers.Layer):
             "noise": self.noise,
             "mean_initial": self.mean_initial,
             "standardize": self.standardize,
+            "variance_floor": self.variance_floor,
         }
 
     @classmethod

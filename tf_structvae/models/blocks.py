@@ -42,7 +42,7 @@ class Conv2D(keras.layers.Conv2D):
         return super().convolution_op(inputs, kernel)
 
 
-def conv(x, filters: int, size: int, stride: int, name: str, norm: str = "none"):
+def conv(x, filters: int, size: int, stride: int, name: str | None, norm: str = "none"):
     """A convolution; without a bias where batch normalisation would take it away again.
 
     The gradient of such a bias is rounding noise, along which Adam takes full steps: runs on

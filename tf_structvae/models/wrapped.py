@@ -60,7 +60,7 @@ def wrap(
         outputs the small network sees beside input and output; or a network of your own, from
         [input, output] to features [B, *S, F].
       head: emits the distribution; None: `LowRankNormalHead` with a noise variance of each pixel,
-        in units of the first residuals.
+        at least 0.001, in units of the first residuals.
       objective: one of `OBJECTIVES`, the loss of `compile` where none is given. "components" is
         that of neural posterior principal components (Nehme et al. 2023, arXiv 2309.15533), under
         which the columns of P are orthogonal.
@@ -90,11 +90,18 @@ def wrap(
         shapes = [_shape_of(predictor, "input"), output, *_tap_shapes(predictor, names)]
         network = residual_network.build(output[:-1], shapes, width)
     if head is None:
-        head = LowRankNormalHead(output[-1], rank, noise="per_pixel", standardize=True)
+        head = LowRankNormalHead(
+            output[-1],
+            rank,
+            noise="per_pixel",
+            factor_initial=0.1,
+            standardize=True,
+            variance_floor=1e-3,  # a predictor is often exact where nothing ever happens
+        )
     return WrappedPredictor(predictor, network, head, names, objective, mean)
 
 
-def _shape_of(predictor: Any, side: str) -> tuple[int | None, ...]:
+def _shape_of(predictor: Any, side: str) -> tuple[Any, ...]:
     """[*S, C] of its one input or output."""
     shape = getattr(predictor, f"{side}_shape", None) if predictor is not None else None
     if not isinstance(predictor, keras.Model) or not isinstance(shape, tuple) or len(shape) < 2:
@@ -222,7 +229,8 @@ class WrappedPredictor(keras.Model):
         return inner.with_mean(loc)
 
     def compute_output_spec(self, inputs, *args, **kwargs):
-        n = None if None in self.event else math.prod(self.event)
+        sizes = [n for n in self.event if n is not None]
+        n = math.prod(sizes) if len(sizes) == len(self.event) else None
         return keras.KerasTensor((inputs.shape[0], n), dtype=self.head.compute_dtype)
 
     def compile(self, optimizer="adam", loss=None, **kwargs):

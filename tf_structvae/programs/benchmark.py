@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
@@ -14,7 +15,18 @@ from tf_structvae.utilities.files import save_figure, write_whole
 _SUITE = flags.DEFINE_enum(
     "suite",
     "distribution",
-    ["distribution", "accuracy", "train", "data", "serving", "editor", "priors", "covariance"],
+    [
+        "distribution",
+        "accuracy",
+        "train",
+        "data",
+        "serving",
+        "editor",
+        "priors",
+        "covariance",
+        "posterior",
+        "segmentation",
+    ],
     "What to measure.",
 )
 _QUICK = flags.DEFINE_bool("quick", False, "Fewer sizes and repeats: two minutes.")
@@ -25,10 +37,12 @@ _OUTPUT = flags.DEFINE_string("output", "runs/benchmark", "Where tables and plot
 def main() -> None:
     from tf_structvae.benchmarks import (
         accuracy,
+        annotators,
         covariance,
         data,
         editor,
         plot,
+        posterior,
         prior,
         runner,
         serving,
@@ -40,23 +54,23 @@ def main() -> None:
     output = Path(_OUTPUT.value)
     output.mkdir(parents=True, exist_ok=True)
     text = f"{runner.machine()}\n\n"
+    plain: dict[str, Any] = {
+        "train": train_step,
+        "priors": prior,
+        "covariance": covariance,
+        "posterior": posterior,
+        "segmentation": annotators,
+    }
     if _SUITE.value == "accuracy":
         errors = accuracy.errors()
         text += f"Absolute error against float64, nats:\n\n{accuracy.table(errors)}"
         write_whole(output / "accuracy.json", json.dumps(errors, indent=1) + "\n")
         save_figure(plot.errors(errors), output / "accuracy.png")
-    elif _SUITE.value == "train":
-        results = runner.run(train_step.jobs(_QUICK.value))
-        text += train_step.table(results)
-        write_whole(output / "train.json", json.dumps(results, indent=1) + "\n")
-    elif _SUITE.value == "priors":
-        results = runner.run(prior.jobs(_QUICK.value))
-        text += prior.table(results)
-        write_whole(output / "priors.json", json.dumps(results, indent=1) + "\n")
-    elif _SUITE.value == "covariance":
-        results = runner.run(covariance.jobs(_QUICK.value))
-        text += covariance.table(results)
-        write_whole(output / "covariance.json", json.dumps(results, indent=1) + "\n")
+    elif _SUITE.value in plain:
+        suite = plain[_SUITE.value]
+        results = runner.run(suite.jobs(_QUICK.value))
+        text += suite.table(results)
+        write_whole(output / f"{_SUITE.value}.json", json.dumps(results, indent=1) + "\n")
     elif _SUITE.value == "data":
         results = runner.run(data.jobs(_QUICK.value, _DATA.value))
         consumed = runner.run(data.consumption_jobs(results))

@@ -62,10 +62,11 @@ def load_annotations(
     without = [name for name in images if name not in by_image]
     if without:
         raise FileNotFoundError(
-            f"folder must hold a mask for every image, got {len(without)} without: {without[0]}, ..."
+            f"folder must hold a mask for every image, got {len(without)} without: {without[0]}."
         )
     annotators = 1 + max(k for own in by_image.values() for k in own)
-    pictures, labels = [], []
+    pictures: list[np.ndarray] = []
+    labels: list[np.ndarray] = []
     for name in sorted(images):
         picture = _read(images[name], size)
         if pictures and picture.shape != pictures[0].shape:
