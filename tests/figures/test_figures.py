@@ -1,8 +1,10 @@
+import keras
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from small_vae import LATENT, SHAPE, N, images, make
 
+import tf_structvae as sv
 from tf_structvae import figures
 from tf_structvae.evaluation import heldout
 from tf_structvae.layers import IndependentNormalHead
@@ -104,3 +106,25 @@ def test_sheets_are_figures():
     assert isinstance(figures.panels([("a", images(4)), ("b", images(4))], 2, "t"), Figure)
     picture = figures.reconstruction_sheet(model, images(3), seed=0)
     assert (picture.shape, picture.dtype) == ((4 * 7, 3 * 6, 3), np.uint8)
+
+
+def test_a_wrapped_predictor_is_drawn_with_its_ways_to_be_wrong():
+    rng = np.random.default_rng(0)
+    small, large = keras.Input((4, 4, 1)), keras.layers.UpSampling2D(2)
+    model = sv.wrap(keras.Model(small, large(small)), rank=2, width=4)
+    x, y = rng.uniform(size=[3, 4, 4, 1]), rng.uniform(size=[3, 8, 8, 1])
+    figure = figures.predictor_figure(model, x, y, components=1, samples=2, title="Enlarged")
+    labels = [axis.get_ylabel() for axis in figure.axes]
+    assert labels == [
+        "input",
+        "truth",
+        "prediction",
+        "standard\ndeviation",
+        "component 1,\n-2 deviations",
+        "+2 deviations",
+        "sample 1",
+        "sample 2",
+    ]
+    vector = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
+    with pytest.raises(ValueError, match=r"images \[B, H, W, C\] as output, got \(2,\)"):
+        figures.predictor_figure(sv.wrap(vector, rank=1), np.ones([2, 3]))
