@@ -16,6 +16,7 @@ from tf_structvae.evaluation.features import Extractor
 from tf_structvae.evaluation.frechet import frechet_distance
 from tf_structvae.evaluation.frechet_scores import bootstrap
 from tf_structvae.evaluation.kid import kernel_distance
+from tf_structvae.evaluation.manifold import fidelity_and_diversity
 from tf_structvae.priors import KINDS
 from tf_structvae.studies import feature_cache, scores
 from tf_structvae.training.experiment import Experiment
@@ -116,7 +117,8 @@ def distance(
 
     "frechet" (with its bootstrap error), "frechet_bias" (see `Bootstrap`), "relative" (as a part of
     the data's total variance), "kernel" (on Inception features KID; on others the features are
-    divided by the root mean square of the data's), and the numbers of images.
+    divided by the root mean square of the data's), "precision", "recall", "density" and "coverage"
+    (see `fidelity_and_diversity`), and the numbers of images.
     """
     counts = (data.moments.count, found.moments.count)
     drawn = bootstrap(data.kept, found.kept, settings.resamples, settings.seed, counts)
@@ -124,6 +126,7 @@ def distance(
     value = drawn.value if complete else frechet_distance(data.moments, found.moments)
     scale = 1.0 if network.is_inception else data.root_mean_square
     kernel = kernel_distance(data.kept, found.kept, seed=settings.seed, scale=scale)
+    near = fidelity_and_diversity(data.kept, found.kept)
     variance = float(np.trace(data.moments.covariance))
     return {
         "frechet": Estimate(value, drawn.error).as_json(),
@@ -131,6 +134,7 @@ def distance(
         "relative": Estimate(value / variance, drawn.error / variance).as_json(),
         "kernel": kernel.as_json(),
         "kernel_scale": scale,
+        **{name: value.as_json() for name, value in near.items()},
         "data_images": counts[0],
         "images": counts[1],
     }

@@ -220,5 +220,6 @@ def _section(name: str, group, shown: dict[str, str], settings: Settings) -> str
             "several. Samples are drawn as eq. 3 with omega_d = 0 unless noise is named. Only "
             "Inception features give FID and KID."
         )
+        parts.append(table.nearness(distances, shown, group["floor"]))
     parts.append(table.measures({label: m["estimates"] for label, m in models.items()}))
     return "\n\n".join(parts)

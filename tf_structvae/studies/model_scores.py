@@ -32,7 +32,7 @@ from tf_structvae.studies.part_store import PartStore
 from tf_structvae.training import config as config_lib
 from tf_structvae.training.experiment import Experiment
 
-FORMAT = 1  # of the results; raised when a number changes its meaning
+FORMAT = 2  # of the results; raised when a number changes its meaning
 
 
 def model_settings(experiment: Experiment) -> dict[str, Any]:

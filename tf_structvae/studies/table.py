@@ -85,6 +85,32 @@ def distances(
     return markdown.table(["method", "data set", *heads], rows)
 
 
+NEARNESS = ("precision", "recall", "density", "coverage")
+
+
+def nearness(
+    models: Mapping[str, Mapping[str, Any]],
+    titles: Mapping[str, str],
+    floor: Mapping[str, Mapping[str, Any]] | None = None,
+) -> str:
+    """Fidelity and diversity: the rows of `distances`, on each kind of features.
+
+    Args:
+      models: as in `distances`.
+      titles: as in `distances`.
+      floor: as in `distances`.
+    """
+    rows = []
+    shown = dict(models) | ({"the data themselves": floor} if floor else {})
+    for label, found in shown.items():
+        for features in titles:
+            for kind, scores in found[features].items():
+                text = KIND_NAMES.get(kind, f"{kind} split")
+                cells = [_cell(scores.get(name)) for name in NEARNESS]
+                rows.append([f"{label} ({text})", features, *cells])
+    return markdown.table(["method", "features", *NEARNESS], rows)
+
+
 def column_titles(features: str, title: str) -> tuple[str, str]:
     """Of the two columns of some features; only Inception's are FID and KID."""
     if is_fid(title):
