@@ -108,6 +108,8 @@ setup(
             "hypothesis>=6.100,<7",
             "jsonschema>=4.26,<5",
             "scoringrules>=0.8,<1",  # against which our scores are tested
+            "tritonclient>=2.40,<3",  # another client of the Open Inference Protocol
+            "geventhttpclient>=2,<3",  # of it
         ],
         "mutation": ["cosmic-ray>=8.7,<9"],
         "docs": DOCS,

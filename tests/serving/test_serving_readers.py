@@ -88,9 +88,9 @@ def test_the_server_reads_large_requests_elsewhere(tmp_path, monkeypatch):
 
         assert predict(0).json() == {"outputs": [3.5]}
         assert not processes()
-        decode = protocol.decode
-        monkeypatch.setattr(protocol, "decode", lambda *_: pytest.fail("it is read here"))
+        parse = protocol.parse
+        monkeypatch.setattr(protocol, "parse", lambda *_: pytest.fail("it is read here"))
         assert predict(1000).json() == {"outputs": [3.5]}
-        monkeypatch.setattr(protocol, "decode", decode)
+        monkeypatch.setattr(protocol, "parse", parse)
         assert len(processes()) == 1
     assert not processes()

@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from tf_structvae.serving import openapi, paths, protocol
+from tf_structvae import __version__
+from tf_structvae.serving import (
+    open_inference,
+    open_inference_openapi,
+    open_inference_paths,
+    openapi,
+    paths,
+    protocol,
+)
 from tf_structvae.serving.body import Body
 from tf_structvae.serving.errors import invalid, missing
 from tf_structvae.serving.hosts import LOOPBACK, HostCheck
 from tf_structvae.serving.limits import Gate, Limits
 from tf_structvae.serving.metrics import CONTENT_TYPE, Metrics
 from tf_structvae.serving.paths import Target
+from tf_structvae.serving.protocol import Call
 from tf_structvae.serving.readers import Readers
 from tf_structvae.serving.repository import Repository
 from tf_structvae.serving.responses import as_json, failed, guarded, plain_error
@@ -35,8 +47,8 @@ def create_app(
 ) -> FastAPI:
     """A server of exported models; their highest versions are loaded before it returns.
 
-    Routes other than /v1/, /healthz, /readyz, /openapi.json and `METRICS_PATH` are free for the
-    caller to add; `app.state.description` is where they may be described.
+    Routes other than /v1/, /v2, /healthz, /readyz, /openapi.json and `METRICS_PATH` are free for
+    the caller to add; `app.state.description` is where they may be described.
 
     Args:
       models: name -> directory of versions.
@@ -66,13 +78,23 @@ def create_app(
     app.add_middleware(HostCheck, allowed=allowed_hosts)
     verbs = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
     app.add_api_route("/v1/{path:path}", server.answer, methods=verbs)
+    app.add_api_route("/v2", server.answer_open_inference, methods=verbs)
+    app.add_api_route("/v2/{path:path}", server.answer_open_inference, methods=verbs)
     app.add_api_route("/healthz", server.health)
     app.add_api_route("/readyz", server.ready)
     app.add_api_route(METRICS_PATH, server.metrics_text)
-    openapi.publish(app, openapi.document(METRICS_PATH))
+    openapi.publish(app, open_inference_openapi.add(openapi.document(METRICS_PATH)))
     app.add_exception_handler(HTTPException, plain_error)
     app.add_exception_handler(Exception, failed)
     return app
+
+
+@dataclass
+class _Seen:
+    """What a request turned out to be for, for the counters."""
+
+    model: str = "unknown"
+    verb: str = "unknown"
 
 
 class _Server:
@@ -96,20 +118,56 @@ class _Server:
 
     async def answer(self, request: Request) -> Response:
         """Any request below /v1/."""
-        loop = asyncio.get_running_loop()
-        body = Body(request, self.limits, loop.time() + self.limits.seconds)
-        model = verb = "unknown"
 
-        async def respond() -> Response:
-            nonlocal model, verb
+        async def respond(body: Body, seen: _Seen) -> Response:
             target = paths.parse(request.method, request.scope["path"])
-            verb = target.verb
-            model = self.models[target.model].name
+            seen.verb = target.verb
+            seen.model = self.models[target.model].name
             return await self._respond(target, body)
 
-        response = await guarded(body, respond)
-        self.metrics.request(model, verb, response.status_code)
+        return await self._counted(request, respond)
+
+    async def answer_open_inference(self, request: Request) -> Response:
+        """Any request below /v2."""
+
+        async def respond(body: Body, seen: _Seen) -> Response:
+            target = open_inference_paths.parse(request.method, request.scope["path"])
+            seen.verb = target.verb
+            if target.model is None:
+                return self._about(target.verb)
+            seen.model = self.models[target.model].name
+            if target.verb == "infer":
+                header = _header_length(request.headers.get(open_inference.HEADER))
+                return await self._infer(target, body, header)
+            with self.models[target.model].use(target.version) as servable:
+                if target.verb == "ready":
+                    return as_json({"name": target.model, "ready": True})
+                found = open_inference.metadata(
+                    target.model, servable.path.name, servable.signatures
+                )
+            return as_json(found)
+
+        return await self._counted(request, respond)
+
+    async def _counted(
+        self, request: Request, respond: Callable[[Body, _Seen], Awaitable[Response]]
+    ) -> Response:
+        """An answer, counted by the model and the verb that it has seen."""
+        loop = asyncio.get_running_loop()
+        body = Body(request, self.limits, loop.time() + self.limits.seconds)
+        seen = _Seen()
+        response = await guarded(body, lambda: respond(body, seen))
+        self.metrics.request(seen.model, seen.verb, response.status_code)
         return response
+
+    def _about(self, verb: str) -> Response:
+        if verb == "server":
+            about = {"name": "tf_structvae", "version": __version__}
+            return as_json({**about, "extensions": ["binary_tensor_data", "signatures"]})
+        if verb == "live":
+            return as_json({"live": True})
+        ready = all(model.current for model in self.models)
+        return as_json({"ready": ready}, 200 if ready else 503)
 
     async def _respond(self, target: Target, body: Body) -> Response:
         model = self.models[target.model]
@@ -129,28 +187,67 @@ class _Server:
             return as_json({"model_spec": spec, "metadata": metadata})
 
     async def _predict(self, target: Target, body: Body) -> Response:
+        def run(data: bytes) -> tuple[Call, bytes]:
+            with self.models[target.model].use(target.version, target.label) as servable:
+                asked, outputs = self._outputs(servable, data, protocol.decode)
+            return asked, protocol.response(outputs, asked.by_row)
+
+        result = await self._called(target.model, body, run)
+        return Response(result, media_type="application/json")
+
+    async def _infer(
+        self, target: open_inference_paths.Target, body: Body, header: int | None
+    ) -> Response:
+        model = target.model or ""
+        head: int | None = None
+
+        def run(data: bytes) -> tuple[Call, bytes]:
+            nonlocal head
+            read = partial(open_inference.decode, header=header)
+            with self.models[model].use(target.version) as servable:
+                version = servable.path.name
+                asked, outputs = self._outputs(servable, data, read)
+            assert isinstance(asked, open_inference.Inference)
+            result, head = open_inference.response(asked, outputs, model, version)
+            return asked, result
+
+        result = await self._called(model, body, run)
+        if head is None:
+            return Response(result, media_type="application/json")
+        headers = {open_inference.HEADER: str(head)}
+        return Response(result, media_type="application/octet-stream", headers=headers)
+
+    async def _called(
+        self, model: str, body: Body, run: Callable[[bytes], tuple[Call, bytes]]
+    ) -> bytes:
+        """The answer to a body, from one of the threads that call models."""
         start = asyncio.get_running_loop().time()
         async with self.gate.admit():
             data = await body.read()
-            result, name, rows = await self.gate.call(
-                lambda: self._run(target, data), start + self.limits.seconds
-            )
+            asked, result = await self.gate.call(lambda: run(data), start + self.limits.seconds)
         seconds = asyncio.get_running_loop().time() - start
-        self.metrics.predicted(target.model, name, rows, seconds)
-        return Response(result, media_type="application/json")
+        self.metrics.predicted(model, asked.signature_name, asked.rows, seconds)
+        return result
 
-    def _run(self, target: Target, data: bytes) -> tuple[bytes, str, int]:
-        """The response, the signature's name and the number of rows."""
-        with self.models[target.model].use(target.version, target.label) as servable:
-            asked = self.readers.decode(data, servable.signatures, self.limits.batch)
-            size = asked.rows * servable.signature(asked.signature_name).row_size
-            if size > self.limits.response_values:
-                raise invalid(
-                    f"the response would hold {size} numbers; at most "
-                    f"{self.limits.response_values} may be: ask for fewer rows."
-                )
-            outputs = servable.run(asked.signature_name, asked.inputs)
-        return protocol.response(outputs, asked.by_row), asked.signature_name, asked.rows
+    def _outputs(
+        self, servable: Servable, data: bytes, read: Callable[..., Call]
+    ) -> tuple[Call, dict[str, np.ndarray]]:
+        asked = self.readers.decode(data, servable.signatures, self.limits.batch, read)
+        size = asked.rows * servable.signature(asked.signature_name).row_size
+        if size > self.limits.response_values:
+            raise invalid(
+                f"the response would hold {size} numbers; at most "
+                f"{self.limits.response_values} may be: ask for fewer rows."
+            )
+        return asked, servable.run(asked.signature_name, asked.inputs)
+
+
+def _header_length(text: str | None) -> int | None:
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
+        raise invalid(f"{open_inference.HEADER} must be a number of bytes, got {text[:40]!r}.")
+    return int(text)
 
 
 def _card(servable: Servable) -> Response:

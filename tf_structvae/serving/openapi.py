@@ -12,12 +12,12 @@ from tf_structvae import __version__
 from tf_structvae.serving.responses import as_json
 
 PATH = "/openapi.json"
-ABOUT = """TensorFlow Serving's REST API over exported models, and what it lacks for their upkeep.
+ABOUT = """TensorFlow Serving's REST API (/v1) and the Open Inference Protocol (/v2).
 
-Bodies are JSON with two additions of that API: NaN, Infinity and -Infinity are numbers, and a
+Bodies are JSON with two additions of the first: NaN, Infinity and -Infinity are numbers, and a
 string of any bytes is {"b64": ...}. Whatever else is asked for below /v1/ is answered with 400,
-elsewhere with 404, and another method with 405. What is no HTTP at all is answered with 400 in
-plain text."""
+below /v2 and elsewhere with 404, and another method with 405, below /v2 with 404. What is no HTTP
+at all is answered with 400 in plain text."""
 
 REASONS = {
     400: "The request is at fault.",
@@ -34,9 +34,9 @@ REASONS = {
     504: "The call took too long.",
 }
 _RETRY = (429, 503)
-_EVERYWHERE = (400, 403, 500, 503)
-_BELOW_MODEL = (*_EVERYWHERE, 404, 408)
-_PREDICT = (*_BELOW_MODEL, 413, 415, 429, 504)
+EVERYWHERE = (400, 403, 500, 503)
+BELOW_MODEL = (*EVERYWHERE, 404, 408)
+PREDICT = (*BELOW_MODEL, 413, 415, 429, 504)
 
 
 def content(schema: dict[str, Any], media_type: str = "application/json") -> dict[str, Any]:
@@ -87,17 +87,17 @@ def document(metrics_path: str | None = None) -> dict[str, Any]:
       metrics_path: where Prometheus asks; None: it only passes on what is asked below /v1/.
     """
     paths: dict[str, Any] = {}
-    model = parameter("model", _NAME)
+    model = parameter("model", NAME)
     for below, parameters in (
         ("", [model]),
-        ("/versions/{version}", [model, parameter("version", _VERSION)]),
-        ("/labels/{label}", [model, parameter("label", _NAME)]),
+        ("/versions/{version}", [model, parameter("version", VERSION)]),
+        ("/labels/{label}", [model, parameter("label", NAME)]),
     ):
         address = f"/v1/models/{{model}}{below}"
         for end, methods in _MODEL.items():
             paths[address + end] = {"parameters": parameters, **copy.deepcopy(methods)}
     about = content({"type": "object", "required": ["openapi", "paths"]})
-    paths[PATH] = {"get": operation("This description.", about, _EVERYWHERE)}
+    paths[PATH] = {"get": operation("This description.", about, EVERYWHERE)}
     if metrics_path:
         paths |= _upkeep(metrics_path)
     else:
@@ -115,7 +115,7 @@ def document(metrics_path: str | None = None) -> dict[str, Any]:
 
 def _upkeep(metrics_path: str) -> dict[str, Any]:
     served = {"type": "object", "additionalProperties": {"anyOf": [_INTEGER, {"type": "null"}]}}
-    ready = operation("The served version of every model.", content(served), _EVERYWHERE)
+    ready = operation("The served version of every model.", content(served), EVERYWHERE)
     ready["responses"]["503"]["description"] += " Or a model has no served version."
     ready["responses"]["503"]["content"]["application/json"]["schema"] = {
         "anyOf": [reference("Error"), served]
@@ -123,10 +123,10 @@ def _upkeep(metrics_path: str) -> dict[str, Any]:
     text = content(_STRING, "text/plain")
     return {
         "/healthz": {
-            "get": operation("Whether it runs.", content(_object(status=_STRING)), _EVERYWHERE)
+            "get": operation("Whether it runs.", content(fields(status=_STRING)), EVERYWHERE)
         },
         "/readyz": {"get": ready},
-        metrics_path: {"get": operation("Counters for Prometheus.", text, _EVERYWHERE)},
+        metrics_path: {"get": operation("Counters for Prometheus.", text, EVERYWHERE)},
     }
 
 
@@ -140,24 +140,29 @@ def publish(app: FastAPI, description: dict[str, Any]) -> None:
     app.add_api_route(PATH, answer)
 
 
-def _object(**properties: Any) -> dict[str, Any]:
+def fields(**properties: Any) -> dict[str, Any]:
+    """The schema of an object that has these properties.
+
+    Args:
+      **properties: schemas by name.
+    """
     return {"type": "object", "properties": properties, "required": list(properties)}
 
 
 _STRING = {"type": "string"}
 _INTEGER = {"type": "integer"}
-_NAME = {"type": "string", "pattern": "^[^/:]+$"}
-_VERSION = {"type": "string", "pattern": "^[0-9]{1,19}$"}
+NAME = {"type": "string", "pattern": "^[^/:]+$"}
+VERSION = {"type": "string", "pattern": "^[0-9]{1,19}$"}
 _VALUE = reference("Value")
 _SIGNATURE_NAME = {"type": "string", "default": "serving_default"}
-_STATE = _object(
+_STATE = fields(
     version=_STRING,
     state={"enum": ["LOADING", "AVAILABLE", "UNLOADING", "END"]},
-    status=_object(error_code={"enum": ["OK", "UNKNOWN"]}, error_message=_STRING),
+    status=fields(error_code={"enum": ["OK", "UNKNOWN"]}, error_message=_STRING),
 )
 _SCHEMAS = {
-    "Error": {**_object(error=_STRING), "additionalProperties": False},
-    "Binary": {**_object(b64=_STRING), "additionalProperties": False},
+    "Error": {**fields(error=_STRING), "additionalProperties": False},
+    "Binary": {**fields(b64=_STRING), "additionalProperties": False},
     "Value": {
         "description": "A number, string or truth value, or lists of lists of one shape of them.",
         "anyOf": [
@@ -195,10 +200,10 @@ _SCHEMAS = {
         },
         "oneOf": [{"required": ["predictions"]}, {"required": ["outputs"]}],
     },
-    "Status": _object(model_version_status={"type": "array", "items": _STATE}),
-    "Metadata": _object(
-        model_spec=_object(name=_STRING, signature_name=_STRING, version=_STRING),
-        metadata=_object(signature_def=_object(signature_def={"type": "object"})),
+    "Status": fields(model_version_status={"type": "array", "items": _STATE}),
+    "Metadata": fields(
+        model_spec=fields(name=_STRING, signature_name=_STRING, version=_STRING),
+        metadata=fields(signature_def=fields(signature_def={"type": "object"})),
     ),
 }
 _MODEL = {
@@ -206,26 +211,24 @@ _MODEL = {
         "get": operation(
             "Versions and their states; of one that could not be loaded, why.",
             content(reference("Status")),
-            _BELOW_MODEL,
+            BELOW_MODEL,
         )
     },
     "/metadata": {
         "get": operation(
             "Names, types and shapes of all signatures.",
             content(reference("Metadata")),
-            _BELOW_MODEL,
+            BELOW_MODEL,
         )
     },
     "/card": {
-        "get": operation(
-            "The version's model_card.json.", content({"type": "object"}), _BELOW_MODEL
-        )
+        "get": operation("The version's model_card.json.", content({"type": "object"}), BELOW_MODEL)
     },
     ":predict": {
         "post": operation(
             "The outputs of a signature for the rows of the request.",
             content(reference("PredictResponse")),
-            _PREDICT,
+            PREDICT,
             requestBody={"required": True, **content(reference("PredictRequest"))},
         )
     },

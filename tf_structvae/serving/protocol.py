@@ -68,14 +68,19 @@ def decode(body: bytes, signatures: Mapping[str, Signature], batch: int) -> Call
     asked = parse(body)
     signature = specs.find(signatures, asked.signature_name)
     if asked.by_row:
-        _check_rows(len(asked.value), batch)
+        check_rows(len(asked.value), batch)
     inputs = tensors(asked, signature)
     rows = specs.rows(inputs)
-    _check_rows(rows, batch)
+    check_rows(rows, batch)
     return Call(asked.signature_name, asked.by_row, inputs, rows)
 
 
-def _check_rows(rows: int, batch: int) -> None:
+def check_rows(rows: int, batch: int) -> None:
+    """Refuses too many.
+
+    Raises:
+      RequestError: 400, there are more rows than a batch may have.
+    """
     if rows > batch:
         raise invalid(f"the request has {rows} rows; at most {batch} may be.")
 
@@ -86,7 +91,7 @@ def parse(body: bytes) -> PredictRequest:
     Raises:
       RequestError: 400; it is no JSON object, or not one of the documented form.
     """
-    found = _loads(body)
+    found = loads(body)
     if not isinstance(found, dict):
         raise invalid("the request body must be a JSON object.")
     name = found.get("signature_name", DEFAULT_SIGNATURE)
@@ -102,7 +107,12 @@ def parse(body: bytes) -> PredictRequest:
     return PredictRequest(name or DEFAULT_SIGNATURE, by_row, value)
 
 
-def _loads(body: bytes) -> Any:
+def loads(body: bytes) -> Any:
+    """JSON with the tokens that the API adds to it.
+
+    Raises:
+      RequestError: 400, it is none.
+    """
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -174,19 +184,22 @@ def response(outputs: Mapping[str, np.ndarray], by_row: bool) -> bytes:
     encoded = {name: values.encodable(outputs[name], name) for name in sorted(outputs)}
     if not by_row:
         lone = len(encoded) == 1
-        return _dumps({"outputs": next(iter(encoded.values())) if lone else encoded}, outputs)
+        return dumps({"outputs": next(iter(encoded.values())) if lone else encoded}, outputs)
     shapes = {name: array.shape for name, array in outputs.items()}
     if len({shape[:1] for shape in shapes.values()}) != 1 or () in shapes.values():
         raise invalid(f"outputs of shapes {shapes} have no common rows: use the column format.")
     if len(encoded) == 1:
-        return _dumps({"predictions": next(iter(encoded.values()))}, outputs)
+        return dumps({"predictions": next(iter(encoded.values()))}, outputs)
     count = next(iter(shapes.values()))[0]
     rows = [{name: array[i] for name, array in encoded.items()} for i in range(count)]
-    return _dumps({"predictions": rows}, outputs)
+    return dumps({"predictions": rows}, outputs)
 
 
-def _dumps(content: dict, outputs: Mapping[str, np.ndarray]) -> bytes:
-    """orjson writes float32 as the shortest digits that give it back, but NaN as null."""
+def dumps(content: dict, outputs: Mapping[str, np.ndarray]) -> bytes:
+    """JSON of an answer that holds these outputs.
+
+    orjson writes float32 as the shortest digits that give it back, but NaN as null.
+    """
     floats = [array for array in outputs.values() if array.dtype.kind == "f"]
     if all(np.isfinite(array).all() for array in floats):
         return orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY)

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from tf_structvae.serving import protocol
@@ -48,19 +48,31 @@ class Readers:
         self._closed = False
         weakref.finalize(self, _end, self._idle)
 
-    def decode(self, body: bytes, signatures: Mapping[str, Signature], batch: int) -> Call:
+    def decode(
+        self,
+        body: bytes,
+        signatures: Mapping[str, Signature],
+        batch: int,
+        read: Callable[..., Call] = protocol.decode,
+    ) -> Call:
         """As `protocol.decode`.
+
+        Args:
+          body: of the request.
+          signatures: name -> what it takes.
+          batch: most rows.
+          read: `protocol.decode`, or another function of a module, with or without more arguments.
 
         Raises:
           RequestError: 400, see there; 503, the process ended, which it does without memory.
         """
         if len(body) < self._large:
-            return protocol.decode(body, signatures, batch)
+            return read(body, signatures, batch)
         with self._lock:
             reader = self._idle.pop() if self._idle else None
         try:
             reader = reader or _Reader()
-            found = reader.ask((body, dict(signatures), batch))
+            found = reader.ask((read, body, dict(signatures), batch))
         except (OSError, EOFError, pickle.UnpicklingError):
             if reader:
                 reader.end()
@@ -122,8 +134,10 @@ def main() -> None:
             answers.flush()
 
 
-def _answer(body: bytes, signatures: dict[str, Signature], batch: int) -> Call | tuple:
+def _answer(
+    read: Callable[..., Call], body: bytes, signatures: dict[str, Signature], batch: int
+) -> Call | tuple:
     try:
-        return protocol.decode(body, signatures, batch)
+        return read(body, signatures, batch)
     except RequestError as error:
         return error.status, str(error)

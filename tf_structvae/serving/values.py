@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 from itertools import chain
 from typing import Any
 
@@ -38,6 +39,37 @@ def decode(value: Any, name: str, spec: Spec) -> np.ndarray:
       RequestError: 400; the lists are ragged, or type or shape is not that of the input.
     """
     shape, leaves = _flatten(value, name)
+    check_shape(shape, name, spec)
+    return _array(leaves, name, spec).reshape(shape)
+
+
+def decode_flat(value: Any, name: str, spec: Spec, shape: tuple[int, ...]) -> np.ndarray:
+    """The array of a shape whose values stand in a flat list, or nested in row-major order.
+
+    Args:
+      value: what stands in the request.
+      name: of the input, for the message.
+      spec: its type.
+      shape: its shape, which has been checked.
+
+    Raises:
+      RequestError: 400; other numbers of values, or of another type.
+    """
+    _, leaves = _flatten(value, name)
+    if len(leaves) != math.prod(shape):
+        raise invalid(
+            f"input {name!r} of shape {list(shape)} must hold {math.prod(shape)} values, got "
+            f"{len(leaves)}."
+        )
+    return _array(leaves, name, spec).reshape(shape)
+
+
+def check_shape(shape: tuple[int, ...], name: str, spec: Spec) -> None:
+    """Refuses a shape that is not the input's.
+
+    Raises:
+      RequestError: 400, it is not.
+    """
     if len(shape) > _MOST_DIMENSIONS:
         raise invalid(
             f"input {name!r} has {len(shape)} dimensions; at most {_MOST_DIMENSIONS} may be."
@@ -45,12 +77,14 @@ def decode(value: Any, name: str, spec: Spec) -> np.ndarray:
     if not spec.accepts(shape):
         wanted = ", ".join("?" if size is None else str(size) for size in spec.shape or ())
         raise invalid(f"input {name!r} has shape {list(shape)}; it must be [{wanted}].")
+
+
+def _array(leaves: list, name: str, spec: Spec) -> np.ndarray:
     if spec.dtype == "string":
         array = np.empty(len(leaves), object)
         array[:] = [_bytes(leaf, name) for leaf in leaves]
-    else:
-        array = _numbers(leaves, name, spec)
-    return array.reshape(shape)
+        return array
+    return _numbers(leaves, name, spec)
 
 
 def _flatten(value: Any, name: str) -> tuple[tuple[int, ...], list]:
