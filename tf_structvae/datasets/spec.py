@@ -10,7 +10,7 @@ from tf_structvae.datasets import background
 from tf_structvae.datasets import resize as fit
 
 """Of every data set."""
-NAMES = ("avatars", "brains", "celeb_a", "ukbb", "image_folder", "mnist5k", "lfw25")
+NAMES = ("avatars", "brains", "celeb_a", "ukbb", "image_folder", "icons", "mnist5k", "lfw25")
 """The data sets of this package."""
 TFDS_PREFIX = "tfds:"
 FITS = fit.POLICIES
