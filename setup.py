@@ -109,6 +109,7 @@ setup(
             "hypothesis>=6.100,<7",
             "jsonschema>=4.26,<5",
             "scoringrules>=0.8,<1",  # against which our scores are tested
+            "kubernetes-validate>=1.28,<2",  # the schemas of manifests in examples/cluster
             "tritonclient>=2.40,<3",  # another client of the Open Inference Protocol
             "geventhttpclient>=2,<3",  # of it
         ],

@@ -26,6 +26,12 @@ _DISTRIBUTE = flags.DEFINE_enum(
     ["none", "mirrored", "multi_worker"],
     "On one device, on all of this machine, or on the workers in TF_CONFIG.",
 )
+_CLUSTER = flags.DEFINE_enum(
+    "cluster",
+    "tf_config",
+    ["tf_config", "slurm", "kubernetes"],
+    "Where --distribute=multi_worker learns of its workers.",
+)
 _PIXEL = flags.DEFINE_list(
     "pixel", None, "ROW,COLUMN of the pixel whose covariances are drawn; default the centre."
 )
@@ -42,14 +48,17 @@ flags.mark_flag_as_required("config")
 
 def main() -> None:
     from tf_structvae.training import config as config_lib
+    from tf_structvae.training import tf_config
 
+    if _DISTRIBUTE.value == "multi_worker":
+        tf_config.resolve(_CLUSTER.value)
     config = _CONFIG.value
     config_lib.validate(config)
     if _PREFLIGHT.value:
         from tf_structvae.training.preflight import of_run
 
         return of_run.check_config(config, _DISTRIBUTE.value, _MEMORY_BUDGET.value, "always")
-    from tf_structvae.training import tf_config, workdir
+    from tf_structvae.training import workdir
     from tf_structvae.utilities import files
 
     directory = _WORKDIR.value or f"runs/{config.name}"

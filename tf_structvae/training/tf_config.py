@@ -1,15 +1,85 @@
-"""TF_CONFIG: the environment variable that tells a worker of its cluster. Needs no TensorFlow."""
+"""TF_CONFIG: the environment variable that tells a worker of its cluster.
+
+Where a scheduler tells it in another way, `resolve` writes the variable.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import re
+from collections.abc import Mapping
+
+CLUSTERS = ("tf_config", "slurm", "kubernetes")
+"""Who tells a worker of its cluster: TF_CONFIG, Slurm's variables, or a StatefulSet's host name."""
+PORT = 2222
+WORKERS, SERVICE = "STRUCTVAE_WORKERS", "STRUCTVAE_SERVICE"
 
 
 def of_worker(addresses: list[str], index: int) -> str:
     """TF_CONFIG of worker number `index` of those at the addresses "host:port"."""
     task = {"type": "worker", "index": index}
     return json.dumps({"cluster": {"worker": addresses}, "task": task})
+
+
+def resolve(cluster: str) -> None:
+    """Sets TF_CONFIG of this process from what a scheduler has set.
+
+    "tf_config": it is set already, as Kubeflow's TFJob does;
+    "slurm": by TensorFlow's `SlurmClusterResolver`, of a job step with one task a node or more;
+    "kubernetes": in a pod of a StatefulSet, whose host name ends with its number, from
+      STRUCTVAE_WORKERS, their number, and STRUCTVAE_SERVICE, the headless service.
+
+    Args:
+      cluster: one of `CLUSTERS`.
+
+    Raises:
+      ValueError: another name, or the scheduler's variables are not there.
+    """
+    if cluster not in CLUSTERS:
+        raise ValueError(f"cluster must be one of {CLUSTERS}, got {cluster!r}.")
+    if cluster == "slurm":
+        os.environ["TF_CONFIG"] = _of_slurm(os.environ)
+    elif cluster == "kubernetes":
+        os.environ["TF_CONFIG"] = of_stateful_set(os.environ)
+
+
+def _of_slurm(environ: Mapping[str, str]) -> str:
+    needed = ("SLURM_STEP_NODELIST", "SLURM_STEP_TASKS_PER_NODE", "SLURM_PROCID")
+    missing = [name for name in needed if name not in environ]
+    if missing:
+        raise ValueError(
+            f"cluster=slurm needs {', '.join(missing)}, which Slurm sets in a job step: start "
+            "bin/train by srun."
+        )
+    import tensorflow as tf
+
+    # Slurm gives each task its devices; without numbers of them the resolver asks nvidia-smi
+    resolver = tf.distribute.cluster_resolver.SlurmClusterResolver(
+        port_base=PORT, gpus_per_node=1024, gpus_per_task=1, auto_set_gpu=False
+    )
+    addresses = resolver.cluster_spec().as_dict()["worker"]
+    return of_worker(list(addresses), resolver.get_task_info()[1])
+
+
+def of_stateful_set(environ: Mapping[str, str]) -> str:
+    """TF_CONFIG of a pod NAME-k of a StatefulSet.
+
+    Args:
+      environ: with HOSTNAME, `WORKERS` and `SERVICE`.
+
+    Raises:
+      ValueError: one of them is missing, or they do not fit each other.
+    """
+    host, count, service = (environ.get(n, "") for n in ("HOSTNAME", WORKERS, SERVICE))
+    found = re.fullmatch(r"(.+)-(\d+)", host)
+    if not found or not service or not count.isdigit() or not int(found[2]) < int(count):
+        raise ValueError(
+            f"cluster=kubernetes needs HOSTNAME as NAME-k with k below {WORKERS}, and {SERVICE}, "
+            f"got {host!r}, {count!r} and {service!r}."
+        )
+    hosts = [f"{found[1]}-{k}.{service}:{PORT}" for k in range(int(count))]
+    return of_worker(hosts, int(found[2]))
 
 
 def check(text: str | None) -> None:
