@@ -102,6 +102,12 @@ def write(content: Mapping[str, Any], path: Path) -> None:
     (path / FILE).write_text(text + "\n", encoding="utf-8")
 
 
+def read(path: Path) -> dict[str, Any]:
+    """The card of a version's directory; {} where there is none."""
+    file = path / FILE
+    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+
+
 def table(content: Mapping[str, Any]) -> str:
     """The signatures of a card as a Markdown table."""
     rows = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from absl import flags
@@ -32,11 +31,12 @@ def main() -> None:
     import tensorflow as tf
     from tqdm.auto import tqdm
 
+    from tf_structvae.export import card
     from tf_structvae.figures.default_edits import default_edits
     from tf_structvae.studies.demonstration import Demonstration
 
     model = tf.saved_model.load(str(version))  # kept: its signatures hold no variables
-    content = _card(version)
+    content = card.read(version)
     prior = content.get("prior", "N(0, I)")
     shown = Demonstration(model.signatures, directory.absolute().name, _SEED.value, prior)
     data = (content.get("training") or {}).get("config", {}).get("data", {}).get("name", "")
@@ -53,12 +53,6 @@ def main() -> None:
     for path in paths:
         print(f"picture   {path}")
     print("next      make edit: paint in the browser; make train: train such a model yourself")
-
-
-def _card(version: Path) -> dict:
-    """The model card; {} without one."""
-    card = version / "model_card.json"
-    return json.loads(card.read_text(encoding="utf-8")) if card.exists() else {}
 
 
 def run() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -26,13 +25,12 @@ def open_version(path: Path) -> Source:
     Raises:
       FileNotFoundError: there is no model_card.json beside it.
     """
-    file = path / card.FILE
-    if not file.exists():
+    content = card.read(path)
+    if not content:
         raise FileNotFoundError(
             f"{path} holds a SavedModel without {card.FILE}, which tells the shape of its images; "
             "the exports of this package have one."
         )
-    content = json.loads(file.read_text(encoding="utf-8"))
     loaded = tf.saved_model.load(str(path))
     run = {name: _held(loaded, name) for name in content["signatures"]}
     shape = tuple(content["image_shape"])
