@@ -138,6 +138,11 @@ class LowRankOperations(StructuredNormal):
                 name="marginal",
             )
 
+    def structured_variance(self) -> tf.Tensor:
+        """The part of each entry's variance that is due to P, (P P^T)_ii, [*batch, N]."""
+        with self._name_and_control_scope("structured_variance"):
+            return self._broadcast_event(self._factor().row_sum_of_squares())
+
     def pixel_influence(self) -> tf.Tensor:
         """sum_j Sigma_ij^2 = p_i^T G p_i + 2 d_i p_i^T p_i + d_i^2 for every entry i, G = P^T P.
 

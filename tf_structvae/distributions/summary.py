@@ -28,6 +28,7 @@ class StructuredNormal:
     rank: Any
     sample_from_noise: Any
     standardized_residual: Any
+    structured_variance: Any
     summarize: Any
 
     def noise_posterior(self, value) -> tuple[tf.Tensor, tf.Tensor]:

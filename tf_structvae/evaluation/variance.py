@@ -24,11 +24,11 @@ def observation_variance(p) -> tuple[np.ndarray, np.ndarray]:
     """
     if isinstance(p, LocalLowRankNormal):
         return p.variance_parts(_DRAWS, seed=0)
-    total = np.asarray(p.variance(), np.float64).sum(-1)
     if not rank_of(p):
+        total = np.asarray(p.variance(), np.float64).sum(-1)
         return np.zeros_like(total), total
     noise = np.broadcast_to(np.asarray(p.cov_diag, np.float64), tuple(p.mean().shape)).sum(-1)
-    return np.maximum(total - noise, 0.0), noise
+    return np.asarray(p.structured_variance(), np.float64).sum(-1), noise
 
 
 class VarianceMeter:

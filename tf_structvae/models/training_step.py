@@ -27,7 +27,7 @@ Values = Mapping[str, tf.Tensor]
 class Totals(NamedTuple):
     """What a step needs of all images, as sums over this replica's or means over all."""
 
-    logged: dict[str, tf.Tensor]  # by the names in `LOGGED`
+    logged: dict[str, tf.Tensor]  # by the names in `LOGGED`, and what else is constrained
     constrained: dict[str, tf.Tensor]  # by the name of the constraint
     noise: dict[str, tf.Tensor]  # moments of the noise posterior, if the head is set by them
     prior: dict[str, tf.Tensor]  # what moves the prior, if a closed form does
@@ -162,6 +162,7 @@ class Step:
             "entropy_above_floor": observation.entropy_above_floor,
             "noise_square": trace / max(getattr(self.model.head, "rank", 0), 1),
         }
+        logged |= {name: quantities[name] for name in constrained if name not in logged}
         noise = {}
         if self.model.closed_form:
             noise = {"first": observation.noise_mean, "second": observation.noise_moment}

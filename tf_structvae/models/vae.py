@@ -15,6 +15,7 @@ from tf_structvae.models import (
     objective,
     replicas,
     vae_arguments,
+    variance_share,
 )
 from tf_structvae.models.constraints import Constraint
 from tf_structvae.models.objective import Observation
@@ -147,17 +148,20 @@ class StructuredVAE(keras.Model):
             aggregation="only_first_replica",
         )
         vae_arguments.check_targets(self.constraints, self.head, self.image_shape)
+        shared = any(c.name == variance_share.NAME for c in constraints)
+        self.variance_share = variance_share.VarianceShare() if shared else None
         self._take_prior(StandardNormal(self.latent_dim) if prior is None else prior)
         replicas.check_variables(*(c.multiplier for c in constraints))
         replicas.check_variables(*self.prior.non_trainable_variables)
-        self._means = {name: replicas.GlobalMean(name=name) for name in LOGGED}
+        names = dict.fromkeys([*LOGGED, *(c.name for c in self.constraints)])
+        self._means = {name: replicas.GlobalMean(name=name) for name in names}
         self.closed_form = getattr(self.head, "closed_form", False)
         self._encode = Slices(encoder, self.image_shape)
         body = before(self.head, decoder)
         self._features = None if body is None else Slices(body, self.image_shape)
         self.built = True
 
-    QUANTITIES = ("kl", "entropy", "negative_log_prob", "squared_error")
+    QUANTITIES = ("kl", "entropy", "negative_log_prob", "squared_error", "structured_share")
 
     # --- The model ----------------------------------------------------------------------------
 
@@ -362,7 +366,13 @@ class StructuredVAE(keras.Model):
         given = class_labels.given(None if labels is None else tf.tile(labels, [samples]))
         p = self.decode(tf.reshape(latents, [-1, self.latent_dim]), **given, training=training)
         x = tf.tile(tf.reshape(images, [batch, p.event_shape[0]]), [samples, 1])
-        return objective.observe(p, x, samples, self.measure)
+        return objective.observe(p, x, samples, self._measured)
+
+    def _measured(self, x, p) -> dict[str, tf.Tensor]:
+        """What can be constrained beside what every step computes."""
+        if self.variance_share is None:
+            return self.measure(x, p)
+        return {variance_share.NAME: self.variance_share.share(p), **self.measure(x, p)}
 
     def measure(self, x, p) -> dict[str, tf.Tensor]:
         """Quantities of a subclass's own, for its constraints; it adds their names to `QUANTITIES`.
@@ -390,6 +400,8 @@ class StructuredVAE(keras.Model):
         units = getattr(self.head, "units", None)
         if units is not None:
             units.adapt_once(images, replicas.global_sum)
+        if self.variance_share is not None:
+            self.variance_share.adapt_once(images, replicas.global_sum)
         step = Step(self, images, labels, tf.stack([self.seed, number]), True, pretraining)
         updates: accumulation.Updates = []
         if self.accumulate == 1:

@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from tf_structvae.models import class_labels, reachable_targets
+from tf_structvae.models import class_labels, reachable_targets, variance_share
 from tf_structvae.models.constraints import Constraint
 from tf_structvae.priors.prior import Prior
 from tf_structvae.utilities import checks
@@ -137,6 +137,11 @@ def check_targets(
       ValueError: targets that cannot be met.
     """
     wanted = {c.name: c.target for c in constraints}
+    if variance_share.NAME in wanted and not getattr(head, "rank", 0):
+        raise ValueError(
+            f"a constraint on {variance_share.NAME} needs a head with a factor P, got "
+            f"{type(head).__name__}."
+        )
     # else D moves, and its entropy with it
     fixed = getattr(head, "noise", None) == "fixed" and not getattr(head, "standardize", False)
     reachable_targets.check(

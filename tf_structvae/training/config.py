@@ -90,6 +90,10 @@ def default() -> ConfigDict:
                 "entropy_budget_start": config_dict.placeholder(float),
                 "ramp_steps": 0,
                 "kl_multiplier": 0.0,  # where the multiplier starts
+                # tr(P P^T) over the data's total variance, in (0, 1); None: as the likelihood wants
+                "structured_share": config_dict.placeholder(float),
+                "share_rate": 20.0,  # of its multiplier, which is in nats per whole share
+                "share_damping": 2000.0,
                 "pretrain_steps": 300,
                 "pretrain_variance": 0.01,
                 "mixing_rate": 0.02,  # of the closed-form scale

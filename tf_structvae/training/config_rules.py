@@ -159,6 +159,8 @@ RULES: list[Rule] = [
         _is_size,
         "objective.rate",
         "objective.damping",
+        "objective.share_rate",
+        "objective.share_damping",
         "objective.mixing_rate",
         "objective.kl_multiplier",
     ),
@@ -175,6 +177,11 @@ RULES: list[Rule] = [
         "None or a finite number",
         lambda v: v is None or math.isfinite(v),
         "objective.entropy_target",
+    ),
+    *_rules(
+        "None or a number in (0, 1)",
+        lambda v: v is None or 0 < v < 1,
+        "objective.structured_share",
     ),
     *_rules("a finite number", math.isfinite, "model.mean_initial"),
     *_rules("a number in (0, 1]", lambda v: 0 < v <= 1, "train.final_fraction"),
@@ -229,6 +236,13 @@ RULES: list[Rule] = [
             lambda v, c: v is None or c.model.likelihood != "independent",
         )
         for name in ("entropy_budget", "entropy_target")
+    ),
+    Rule(
+        "objective.structured_share",
+        "None for a likelihood without a factor of the package's own",
+        lambda v, c: (
+            v is None or (c.model.likelihood in ("low_rank", "local_low_rank") and c.model.rank > 0)
+        ),
     ),
     Rule(
         "objective.entropy_target",

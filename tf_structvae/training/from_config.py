@@ -56,6 +56,12 @@ def build_constraints(config: ConfigDict, image_shape: tuple[int, ...]) -> list[
     if target is not None:
         start = None if c.entropy_budget_start is None else floor + c.entropy_budget_start
         constraints.append(constraint("entropy", target, start))
+    if c.structured_share is not None:
+        constraints.append(
+            Constraint(
+                "structured_share", c.structured_share, "equality", c.share_rate, c.share_damping
+            )
+        )
     return constraints
 
 

@@ -89,6 +89,11 @@ class LocalOperations(StructuredNormal):
             found.append(tf.reduce_sum(tf.square(local.solve_transposed(column)), axis=-2))
         return self._event(tf.concat(found, axis=-1) + self._explained())
 
+    def structured_variance(self) -> tf.Tensor:
+        """The part of each entry's variance that is due to P, (P P^T)_ii, [*batch, N]."""
+        with self._name_and_control_scope("structured_variance"):
+            return self._event(self._explained())
+
     def _explained(self) -> tf.Tensor:
         """The diagonal of P P^T, [..., N]."""
         if not self.rank:
