@@ -2,6 +2,7 @@
 
     bin/study --study=recipes       # which parts of a recipe win
     bin/study --study=families      # low rank, local, and both
+    bin/study --study=shares        # how much of the variance is in P
     bin/study --study=stability     # Appendix A, Fig. 7: what each stabiliser of section 3.2 does
     bin/train --config configs/study.py:paper    # one of them
 
@@ -50,11 +51,14 @@ _FAMILIES = {
     "local_alone": {**_LOCAL, "model.rank": 0},
     "low_rank_and_local": _LOCAL,
 }
-VARIANTS = {**_CALIBRATED, **_FAMILIES, **_PAPERS, **_WITHOUT}
+_SHARES = {f"share_{s}": {"objective.structured_share": s / 100} for s in (15, 30, 60)}
+VARIANTS = {**_CALIBRATED, **_FAMILIES, **_SHARES, **_PAPERS, **_WITHOUT}
 STUDIES = {
     # what stands in the place of D, docs/local.md
     "families": ("calibrated", "per_pixel", *_FAMILIES),
     "recipes": (*_CALIBRATED, *_PAPERS),
+    # how much z explains, and how much P
+    "shares": ("calibrated", *_SHARES),
     "stability": ("paper", *_WITHOUT),
 }
 

@@ -38,7 +38,7 @@ def test_study(data_dir, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--study=none"], "--study must be one of families, recipes, stability"),
+        (["--study=none"], "--study must be one of families, recipes, shares, stability"),
         (["--variants=paper,none"], "--variants must be of .* got none"),
         (["--seeds=a"], "--seeds must be whole numbers"),
         (["--config=none.py"], "none.py does not exist"),
