@@ -104,6 +104,16 @@ def test_a_right_forecast_is_found_right():
     pit = scipy.stats.norm.cdf(residual / np.sqrt(np.diag(covariance)))
     distance = scipy.stats.kstest(pit.ravel(), "uniform").statistic
     np.testing.assert_allclose(found.scores["pixels"].value, distance, atol=1e-4)
+    units, scales, _ = np.linalg.svd(FACTOR, full_matrices=False)
+    spread = np.sqrt(scales**2 + DIAG @ units**2)
+    pit = scipy.stats.norm.cdf(residual @ units / spread)
+    # the sign of a component is anyone's choice, so each side counts
+    distances = [
+        scipy.stats.kstest((pit * s + (1 - pit) * (1 - s)).ravel(), "uniform").statistic
+        for s in np.array([[1, 1], [1, 0], [0, 1], [0, 0]])
+    ]
+    found_there = found.scores["components"].value
+    assert min(abs(found_there - d) for d in distances) < 2e-3
     # of one value an example, uniform: sqrt(n) times the distance is below 1.63 in 99 of 100 runs
     assert found.scores["mahalanobis"].value < 1.63 / np.sqrt(COUNT)
     for name in ("projections", "components"):
@@ -115,9 +125,11 @@ def test_a_right_forecast_is_found_right():
         np.testing.assert_allclose(shares.sum(), 1)
 
 
-@pytest.mark.parametrize("kind", ["independent", "local"])
+@pytest.mark.parametrize("kind", ["independent", "low_rank", "local"])
 def test_projections_have_the_variance_of_the_whole_covariance(kind):
-    if kind == "independent":
+    if kind == "low_rank":
+        p = forecast()(np.zeros([3, N]))
+    elif kind == "independent":
         p = sv.layers.IndependentNormalHead(N, noise="per_pixel")(np.ones([3, 4], np.float32))
     else:
         head = sv.layers.LocalLowRankHead(2, 1)

@@ -76,9 +76,7 @@ def radii(x: np.ndarray, neighbours: int) -> np.ndarray:
     found = np.empty(len(x))
     for start in range(0, len(x), _BLOCK):
         distance = _distances(x[start : start + _BLOCK], x)
-        # the nearest of all is the feature itself
-        own = np.arange(len(distance))
-        distance[own, start + own] = 0.0
+        # the nearest of all, number 0, is the feature itself
         found[start : start + _BLOCK] = np.partition(distance, neighbours, axis=1)[:, neighbours]
     return found
 
