@@ -51,14 +51,17 @@ _FAMILIES = {
     "local_alone": {**_LOCAL, "model.rank": 0},
     "low_rank_and_local": _LOCAL,
 }
-_SHARES = {f"share_{s}": {"objective.structured_share": s / 100} for s in (15, 30, 60)}
+_SHARES = {
+    f"share_{s}": {"objective.structured_share": s / 100, "model.factor_scale": "log_scale"}
+    for s in (15, 30, 60)
+}
 VARIANTS = {**_CALIBRATED, **_FAMILIES, **_SHARES, **_PAPERS, **_WITHOUT}
 STUDIES = {
     # what stands in the place of D, docs/local.md
     "families": ("calibrated", "per_pixel", *_FAMILIES),
     "recipes": (*_CALIBRATED, *_PAPERS),
     # how much z explains, and how much P
-    "shares": ("calibrated", *_SHARES),
+    "shares": ("log_scale", *_SHARES),
     "stability": ("paper", *_WITHOUT),
 }
 

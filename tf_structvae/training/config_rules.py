@@ -239,6 +239,11 @@ RULES: list[Rule] = [
     ),
     Rule(
         "objective.structured_share",
+        "None where model.factor_scale is closed_form: the two would pull P apart",
+        lambda v, c: v is None or not c.model.factor_scale.startswith("closed_form"),
+    ),
+    Rule(
+        "objective.structured_share",
         "None for a likelihood without a factor of the package's own",
         lambda v, c: (
             v is None or (c.model.likelihood in ("low_rank", "local_low_rank") and c.model.rank > 0)
