@@ -96,7 +96,7 @@ def test_it_is_saved_and_exported_models_do_without(tmp_path):
 def test_in_a_config():
     c = config_lib.default()
     c.objective.structured_share = 0.4
-    with pytest.raises(ValueError, match="None where model.factor_scale is closed_form"):
+    with pytest.raises(ValueError, match=r"None where model.factor_scale is closed_form"):
         config_lib.validate(c)
     c.model.factor_scale = "log_scale"
     config_lib.validate(c)
