@@ -23,6 +23,7 @@ def test_training_step_is_measured(implementation):
     assert found["peak_mb"] > 10
 
 
+@pytest.mark.long
 def test_step_of_all_is_the_same_step():
     """The first loss of our class and of TFP's, at the same weights and noise."""
     losses = []

@@ -307,6 +307,7 @@ def test_features_are_float32_under_mixed_precision(name):
 # The scores.
 
 
+@pytest.mark.long
 def test_edge_features_see_pixel_noise_that_a_random_cnn_does_not():
     """What Table 1 needs: averaged over pixels, random filters hardly notice noise."""
     images = shapes(5, 16)

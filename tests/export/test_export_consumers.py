@@ -57,6 +57,7 @@ for words in json.loads(sys.argv[1]):
 """
 
 
+@pytest.mark.long
 def test_saved_model_cli(tmp_path):
     """`saved_model_cli run` of every signature."""
     calls = []

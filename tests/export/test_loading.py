@@ -128,7 +128,8 @@ def perturb(model, seed):
         weight.assign_add(0.1 * rng.normal(size=weight.shape))
 
 
-@pytest.mark.parametrize("label", [pytest.param("", marks=pytest.mark.long), "glasses"])
+@pytest.mark.long
+@pytest.mark.parametrize("label", ["", "glasses"])
 def test_a_run_its_export_and_its_file_are_one_model(data_dir, tmp_path, label):
     if label:
         config = binding.config(small_run.smoke(data_dir, tmp_path))
@@ -289,6 +290,7 @@ np.savez(folder + "/found.npz", **found)
 """
 
 
+@pytest.mark.long
 def test_files_of_all_kinds_load_in_a_fresh_process(tmp_path):
     models = saved_files(tmp_path)
     x, labels, z, mask = inputs(models["conditional"])

@@ -248,6 +248,7 @@ print(json.dumps([[run(s, kind) for s in (one, two)] for kind in ("subclassed",)
 """
 
 
+@pytest.mark.long
 def test_two_devices_give_what_one_does():
     """In a process of its own, since devices must be made first."""
     done = forked.run("-c", MIRRORED, timeout=240)

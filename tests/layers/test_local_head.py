@@ -246,6 +246,7 @@ print(json.dumps([train(["CPU:0"]), train(["CPU:0", "CPU:1"])]))
 """
 
 
+@pytest.mark.long
 def test_two_devices_train_what_one_does():
     done = forked.run("-c", REPLICAS, timeout=400)
     assert done.returncode == 0, done.stderr[-3000:]

@@ -287,6 +287,7 @@ except ValueError as error:
 """
 
 
+@pytest.mark.long
 def test_two_devices():
     (logs, weights), (part_logs, part_weights), error = run(TWO_DEVICES)
     assert logs.keys() == part_logs.keys()

@@ -99,6 +99,7 @@ def test_each_row_is_that_of_its_own_class(kind):
     assert np.abs(encoded[0] - encoded[1]).max() > 1e-4
 
 
+@pytest.mark.long
 def test_samples_of_a_class_have_its_mean(tmp_path):
     """Learned from data in which the label decides the image; saved and loaded."""
     model = make(constraints=[Constraint("kl", 1.0, rate=0.2, damping=2.0)], mixing_rate=0.05)

@@ -120,6 +120,7 @@ def test_a_checkpoint_holds_the_prior(kind, tmp_path):
         np.testing.assert_array_equal(a, b, err_msg=a.path)
 
 
+@pytest.mark.long
 def test_a_checkpoint_holds_the_prior_of_each_label(tmp_path):
     def model():
         own = [priors.Flow(LATENT, couplings=2, hidden=4) for _ in range(conditional.CLASSES)]

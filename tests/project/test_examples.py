@@ -55,6 +55,7 @@ def test_example(name, tmp_path, monkeypatch, capsys):
     assert picture.std() > 10
 
 
+@pytest.mark.long
 def test_the_program_of_the_page(tmp_path, monkeypatch):
     text = (ROOT / "docs" / "drop_in.md").read_text()
     program = re.search(r"^```python\n(.*?)^```", text, re.M | re.S).group(1)

@@ -112,10 +112,8 @@ def test_editing_and_conditioning(data_dir):
 
 
 @pytest.mark.filterwarnings("ignore:FigureCanvasAgg is non-interactive")
-@pytest.mark.parametrize(
-    "name",
-    ["inpaint", *(pytest.param(n, marks=pytest.mark.long) for n in ("denoise", "super_resolve"))],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("name", PREDICTORS)
 def test_predictors(name, data_dir):
     parameters = {"data_dir": data_dir, "epochs": 1, "head_epochs": 1}
     names = notebooks.run_here(name, parameters)

@@ -132,6 +132,7 @@ def test_numbers_are_those_of_the_parts(ours, tmp_path, monkeypatch):
     assert model["estimates"]["variance_ratio"]["standard_error"] > 0
 
 
+@pytest.mark.long
 def test_what_is_there_is_skipped_until_something_changes(ours, tmp_path, monkeypatch):
     calls = []
     true = heldout.held_out

@@ -153,6 +153,7 @@ def test_scores_are_those_given_the_labels(trained):
     )
 
 
+@pytest.mark.long
 def test_pictures_evaluation_and_figures(trained, tmp_path):
     found = report.write_scores(trained)
     assert np.isfinite([e.value for e in found.values()]).all()
@@ -273,6 +274,7 @@ def test_program(data_dir, tmp_path):
     assert len(found["classes"]) > 2
 
 
+@pytest.mark.long
 def test_a_prior_of_each_label_is_fitted_drawn_and_exported(data_dir, tmp_path):
     c = config(data_dir, tmp_path)
     c.prior.fitted, c.prior.by_label = "normal", True

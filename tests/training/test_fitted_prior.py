@@ -113,9 +113,8 @@ def test_each_kind_is_kept_in_a_file_and_copied(kind, tmp_path):
     assert fitted_prior.load(tmp_path / "nothing.npz") is None
 
 
-@pytest.mark.parametrize(
-    "kind", ["normal", *(pytest.param(k, marks=pytest.mark.long) for k in ("vamp", "flow"))]
-)
+@pytest.mark.long
+@pytest.mark.parametrize("kind", ["normal", "vamp", "flow"])
 def test_a_run_learns_its_prior_and_goes_on_with_it(kind, data_dir, tmp_path):
     """Whole, and in two parts: the same weights, the prior's among them."""
 
@@ -166,6 +165,7 @@ def test_the_exact_twin_of_tfps_model_has_the_fitted_prior(data_dir, tmp_path):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.long
 def test_fit_prior_changes_a_run_and_exports_it(trained):
     run = trained / "run"
     words = [f"--workdir={run}", f"--directory={trained / 'other'}"]

@@ -23,14 +23,11 @@ def program():
     return measured
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("shape", "changes"),
     [
-        pytest.param(
-            (64, 64, 3),
-            {"train__batch_size": 64, "evaluation__batch_size": 160},
-            marks=pytest.mark.long,
-        ),
+        ((64, 64, 3), {"train__batch_size": 64, "evaluation__batch_size": 160}),
         (
             (48, 40, 3),
             {

@@ -52,7 +52,8 @@ def test_run_writes_logs_pictures_and_scores(data_dir, tmp_path):
     assert len(saved["components"]["mean_square"]) == 3
 
 
-@pytest.mark.parametrize("stop", [pytest.param(3, marks=pytest.mark.long), 6])
+@pytest.mark.long
+@pytest.mark.parametrize("stop", [3, 6])
 def test_resumed_run_ends_bit_for_bit_where_the_whole_one_does(data_dir, tmp_path, stop):
     """8 steps in epochs of 3, 3 and 2; the interrupted run loses all after its last checkpoint."""
     whole = Experiment(binding.config(smoke(data_dir, tmp_path, steps=8)), tmp_path / "whole")
