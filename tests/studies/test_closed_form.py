@@ -89,7 +89,7 @@ def test_images_without_these_components_are_refused(batches, rank, message):
 
 
 @pytest.mark.parametrize("epsilon", [None, 1e-3, 0.12, 0.9, 10.0])
-@pytest.mark.parametrize("rank", [1, 3, 6])
+@pytest.mark.parametrize("rank", [1, 3, pytest.param(6, marks=pytest.mark.long)])
 def test_optimum_is_what_a_general_optimiser_finds(rank, epsilon):
     """Of mean, P and epsilon together; at 0.9 and 10 some or all of the scales are zero."""
     x = data()

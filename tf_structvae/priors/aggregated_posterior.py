@@ -96,7 +96,7 @@ class AggregatedPosterior:
             )
 
     def moments(self) -> tuple[np.ndarray, np.ndarray]:
-        """Mean E[loc] [L] and covariance Cov[loc] + E[diag stddev^2] [L, L]."""
+        """The mean of loc, [L], and its covariance plus the mean of diag(stddev^2), [L, L]."""
         mean = self.loc.mean(0)
         centred = self.loc - mean
         within = np.diag(np.mean(self.stddev**2, axis=0))
