@@ -156,5 +156,10 @@ def test_wrong_input():
         sv.distributions.LogitNormalLabelMap(logits, 3, draws=0)
     with pytest.raises(ValueError, match=r"labels must be \[B, S, A\], got \(2, 5\)"):
         label_map().log_likelihoods(labels()[..., 0])
+    for p, wrong in ((label_map(), 3), (label_map(), 255)):
+        with pytest.raises(
+            tf.errors.InvalidArgumentError, match="labels must be below classes = 3"
+        ):
+            p.log_likelihoods(np.full([B, S, 1], wrong))
     with pytest.raises(ValueError, match=r"labels must be \[B, S\], got \(2, 5, 4\)"):
         label_map().log_prob(labels())

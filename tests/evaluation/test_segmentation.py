@@ -61,6 +61,15 @@ def test_the_matching_is_the_best_of_all():
     np.testing.assert_allclose(seg.hungarian_iou(y, y[::-1], 3), 1)
 
 
+def test_an_annotator_without_a_map_does_not_count():
+    s, y = maps(4), maps(3, seed=1)
+    with_nothing = np.concatenate([y, np.full_like(y[:1], -1)])
+    for score in (seg.generalised_energy_distance, seg.hungarian_iou):
+        assert score(s, with_nothing, 3) == score(s, y, 3)
+        with pytest.raises(ValueError, match="at least one map with a label"):
+            score(s, with_nothing[3:], 3)
+
+
 def test_wrong_input():
     for a, b, classes, pattern in (
         (np.zeros([2, 3]), maps(1), 2, r"a must be integer label maps .* got float64"),

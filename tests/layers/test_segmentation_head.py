@@ -118,6 +118,26 @@ def test_the_loss_is_a_mean_over_annotators_and_images():
     np.testing.assert_allclose(weighted, np.mean(weights * each), rtol=1e-5)
 
 
+def test_a_missing_annotator_does_not_count():
+    x, y = data(2)
+    missing = np.concatenate([y, np.full_like(y[..., :1], -1)], -1)
+    p = network()(x)
+    losses = []
+    for labels in (y, missing):
+        tf.random.set_seed(1)
+        losses.append(float(sv.losses.SegmentationLogLikelihood()(labels, p)))
+    np.testing.assert_allclose(*losses, rtol=1e-6)
+
+
+def test_all_arguments_are_kept():
+    head = sv.layers.LowRankSegmentationHead(
+        3, 2, 7, -5, 4.0, 0.3, "learned", "kernel", 0.2, use_bias=False, variance_floor=1e-3
+    )
+    copy = sv.layers.LowRankSegmentationHead.from_config(head.get_config())
+    assert copy.get_config() == head.get_config()
+    assert (copy.use_bias, copy.variance_floor, copy.ignored) == (False, 1e-3, -5)
+
+
 def test_wrong_input():
     head = sv.layers.LowRankSegmentationHead
     for call, pattern in (

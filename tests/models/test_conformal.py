@@ -138,6 +138,22 @@ def test_intervals_and_extremes_touch_the_region(kind):
         np.testing.assert_allclose(border.max(0), high, rtol=0.02, atol=0.05)
 
 
+def test_a_rank_of_all_entries_and_more_leaves_nothing_beside_the_box():
+    factor = np.random.default_rng(3).normal(size=[4, 6])
+    model = constant(factor, np.full(4, 0.1))
+    rng = np.random.default_rng(4)
+    x = np.zeros([300, 4], np.float32)
+    y = rng.standard_normal([300, 6]) @ factor.T + np.sqrt(0.1) * rng.standard_normal([300, 4])
+    found = conformal.calibrate(model, (x, y), 0.9, "components")
+    assert 0.5 < found.threshold < 2
+    scales = np.linalg.svd(factor, compute_uv=False)
+    widest = scipy.stats.norm.ppf(0.5 + 0.5 * 0.95 ** (1 / 4))
+    volume = np.sum(np.log(2 * found.threshold * widest * np.sqrt(scales**2 + 0.1)))
+    np.testing.assert_allclose(found.volume(x[:2]), volume, rtol=1e-3)
+    low, high = found.interval(x[:1], 2)
+    assert np.isfinite([low, high]).all()
+
+
 def test_the_ellipsoid_is_smaller_than_the_boxes_on_correlated_data():
     x, y = draw(1000, seed=4)
     volume = {
@@ -157,6 +173,9 @@ def test_regions_are_saved_with_a_wrapped_model_and_as_files(tmp_path):
     conformal.calibrate(model, (x, y), 0.8)
     assert len(model.calibration) == 3
     model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    loaded.fit(x, y, verbose=0)  # it is another model now
+    assert loaded.calibration == []
     loaded = keras.models.load_model(tmp_path / "model.keras")
     again = conformal.saved(loaded, 0.9, "pixels")
     np.testing.assert_array_equal(again.contains(x, y), found[1].contains(x, y))

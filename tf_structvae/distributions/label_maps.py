@@ -107,6 +107,7 @@ class LogitNormalLabelMap(tfp.distributions.Distribution):
 
         Raises:
           ValueError: labels of another shape.
+          tf.errors.InvalidArgumentError: a label that is no class, nor negative or `ignored`.
         """
         labels = tf.cast(labels, tf.int32)
         if labels.shape.rank != 3:
@@ -114,6 +115,14 @@ class LogitNormalLabelMap(tfp.distributions.Distribution):
         count = self.draws if draws is None else draws
         log_p = tf.nn.log_softmax(self.draw_logits(count, seed))  # [M, B, S, K]
         seen = tf.where(labels == self.ignored, -1, labels)
+        # else it would count as one that is left out
+        below = tf.debugging.assert_less(
+            seen,
+            self.classes,
+            f"labels must be below classes = {self.classes}, negative, or ignored = {self.ignored}",
+        )
+        with tf.control_dependencies([] if below is None else [below]):
+            seen = tf.identity(seen)
         chosen = tf.one_hot(seen, self.classes, axis=2, dtype=log_p.dtype)  # zero where negative
         of_map = tf.einsum("mbsk,bska->mba", log_p, chosen)
         return tf.reduce_logsumexp(of_map, 0) - math.log(count)

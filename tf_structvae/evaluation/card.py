@@ -132,16 +132,16 @@ def scorecard(
     checks.integer("batch_size", batch_size)
     known = [conformal.Regions(model, **c) for c in getattr(model, "calibration", [])]
     meter = _Meter(draws, seed, [*known, *regions])
-    for x, p, y in _predictions(model, data, seed, batch_size):
-        meter.update(x, p, y)
+    for p, y in _predictions(model, data, seed, batch_size):
+        meter.update(p, y)
     return meter.result()
 
 
-def _predictions(model, data, seed: int, size: int) -> Iterator[tuple[Any, Any, tf.Tensor]]:
-    """Inputs, distributions and flat targets [B, N]."""
+def _predictions(model, data, seed: int, size: int) -> Iterator[tuple[Any, tf.Tensor]]:
+    """Distributions and flat targets [B, N]."""
     if not hasattr(model, "decode"):
         for x, y in conformal.batches(data, size):
-            yield x, model(x), conformal.flat(y)
+            yield model(x), conformal.flat(y)
         return
     if isinstance(data, (np.ndarray, tf.Tensor)):
         batches = [data[k : k + size] for k in range(0, len(data), size)]
@@ -150,7 +150,7 @@ def _predictions(model, data, seed: int, size: int) -> Iterator[tuple[Any, Any, 
     for i, batch in enumerate(batches):
         images, *labels = batch if isinstance(batch, (tuple, list)) else (batch,)
         z = posterior_sample(model.encode(images, *labels), (seed, i))
-        yield images, model.decode(z, *labels), conformal.flat(images)
+        yield model.decode(z, *labels), conformal.flat(images)
 
 
 class _Meter:
@@ -166,7 +166,7 @@ class _Meter:
         self._volumes: dict[tuple[str, float], list[np.ndarray]] = {}
         self._batches = 0
 
-    def update(self, x, p, y) -> None:
+    def update(self, p, y) -> None:
         from scipy import stats
 
         y = tf.cast(y, p.dtype)
@@ -210,8 +210,8 @@ class _Meter:
             )
         for region in self._regions:
             key = f"conformal {region.kind}"
-            self._add(self._inside, **{key: (region.contains(x, y), region.level)})
-            self._add(self._volumes, **{key: (region.volume(x), region.level)})
+            self._add(self._inside, **{key: (region.contains_under(p, y), region.level)})
+            self._add(self._volumes, **{key: (region.volume_under(p), region.level)})
         self._batches += 1
 
     @staticmethod

@@ -44,9 +44,8 @@ def fidelity_and_diversity(data, drawn) -> dict[str, Estimate]:
             f"neighbours need more than {DENSITY_NEIGHBOURS} images, got {len(data)} and "
             f"{len(drawn)}."
         )
-    of_data = radii(data, PRECISION_NEIGHBOURS)
-    of_drawn = radii(drawn, PRECISION_NEIGHBOURS)
-    wide = radii(data, DENSITY_NEIGHBOURS)
+    of_data, wide = radii(data, PRECISION_NEIGHBOURS, DENSITY_NEIGHBOURS)
+    (of_drawn,) = radii(drawn, PRECISION_NEIGHBOURS)
     precise = np.zeros(len(drawn), bool)
     recalled = np.zeros(len(data), bool)
     balls = np.zeros(len(drawn))
@@ -66,18 +65,19 @@ def fidelity_and_diversity(data, drawn) -> dict[str, Estimate]:
     }
 
 
-def radii(x: np.ndarray, neighbours: int) -> np.ndarray:
-    """Distance of each feature to its k-th nearest other one, [n].
+def radii(x: np.ndarray, *neighbours: int) -> np.ndarray:
+    """Distance of each feature to its k-th nearest other one, a row for each k, [K, n].
 
     Args:
       x: [n, F], n > k.
-      neighbours: k.
+      *neighbours: each k.
     """
-    found = np.empty(len(x))
+    found = np.empty([len(neighbours), len(x)])
     for start in range(0, len(x), _BLOCK):
         distance = _distances(x[start : start + _BLOCK], x)
         # the nearest of all, number 0, is the feature itself
-        found[start : start + _BLOCK] = np.partition(distance, neighbours, axis=1)[:, neighbours]
+        nearest = np.partition(distance, neighbours, axis=1)[:, neighbours]
+        found[:, start : start + _BLOCK] = nearest.T
     return found
 
 

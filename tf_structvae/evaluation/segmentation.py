@@ -33,6 +33,15 @@ def _overlaps(a, b, classes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return np.array(both), np.array(in_a), np.array(in_b)
 
 
+def _given(annotations) -> np.ndarray:
+    """Those of annotators who have a map: one of negative labels alone would agree with all."""
+    found = _maps("annotations", annotations)
+    found = found[(found >= 0).any(-1)]
+    if not len(found):
+        raise ValueError("annotations must hold at least one map with a label of 0 or more.")
+    return found
+
+
 def _ratio(part, whole):
     """1 where both maps are without the class."""
     return np.where(whole > 0, part / np.maximum(whole, 1), 1.0)
@@ -80,6 +89,8 @@ def generalised_energy_distance(samples, annotations, classes: int = 2) -> float
       classes: K.
     """
 
+    annotations = _given(annotations)
+
     def distance(a, b):
         return float(np.mean(1 - intersection_over_union(a, b, classes)))
 
@@ -99,7 +110,7 @@ def hungarian_iou(samples, annotations, classes: int = 2) -> float:
     """
     from scipy.optimize import linear_sum_assignment
 
-    found = intersection_over_union(samples, annotations, classes)
+    found = intersection_over_union(samples, _given(annotations), classes)
     whole = int(np.lcm(*found.shape))
     repeated = np.tile(found, [whole // found.shape[0], whole // found.shape[1]])
     rows, columns = linear_sum_assignment(repeated, maximize=True)

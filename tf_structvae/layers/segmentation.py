@@ -8,19 +8,12 @@ import keras
 import tensorflow as tf
 
 from tf_structvae.distributions import linalg
-from tf_structvae.distributions.feature_low_rank_normal import FeatureLowRankMultivariateNormal
 from tf_structvae.distributions.label_maps import LogitNormalLabelMap
-from tf_structvae.layers.emitted import EmittedNormalDiag, MeanAsTensor
+from tf_structvae.layers.emitted import EmittedLowRankNormal, EmittedNormalDiag, MeanAsTensor
 from tf_structvae.layers.low_rank import LowRankNormalHead
 from tf_structvae.utilities.checks import integer, is_finite
 
 _FACTOR_SCALES = ("kernel", "log_scale")
-
-
-class _PositiveFeatureNormal(FeatureLowRankMultivariateNormal):
-    """Its diagonal is an exponential, so nobody need look for zeros."""
-
-    _positive_diag = True
 
 
 class EmittedLabelMap(MeanAsTensor, LogitNormalLabelMap):
@@ -117,9 +110,10 @@ class LowRankSegmentationHead(LowRankNormalHead):
             with_one, kernel = self._factor(pixels)
             flat = linalg.matmul(with_one, tf.reshape(kernel, [kernel.shape[0], -1]))
             rows = tf.reshape(flat, [*tf.unstack(tf.shape(flat)[:2]), self.channels, self.rank])
-            power = self._flat(tf.reduce_sum(tf.square(rows), -1))
-            row_scale = tf.math.rsqrt(1.0 + power / self.limit**2)
-            logits = _PositiveFeatureNormal(loc, with_one, kernel, variance, row_scale)
+            power = tf.reduce_sum(tf.square(rows), -1, keepdims=True)
+            rows *= tf.math.rsqrt(1.0 + power / self.limit**2)
+            factor = tf.reshape(rows, [tf.shape(loc)[0], -1, self.rank])
+            logits = EmittedLowRankNormal(loc, factor, variance)
         else:
             scale = tf.broadcast_to(tf.sqrt(variance), tf.shape(loc))
             logits = EmittedNormalDiag(loc, scale_diag=scale)
@@ -138,11 +132,9 @@ class LowRankSegmentationHead(LowRankNormalHead):
 
     def get_config(self):
         config = super().get_config()
-        own = ("rank", "epsilon", "noise", "factor_scale", "factor_initial")
-        base = keras.layers.Layer.get_config(self)
+        del config["channels"], config["standardize"]
         return {
-            **base,
-            **{name: config[name] for name in own},
+            **config,
             "classes": self.channels,
             "draws": self.draws,
             "ignored": self.ignored,

@@ -35,7 +35,7 @@ class _Axes(NamedTuple):
     stddev: np.ndarray  # [B, R]
     rest: np.ndarray  # root of the expected squared length beside them, [B]
     widest: float  # of R standard normals, the magnitude that half of the misses may exceed
-    longest: float  # the same of the length beside them, over `rest`
+    longest: float  # the same of the length beside them, over `rest`; 0: nothing is beside them
 
 
 def calibrate(
@@ -180,6 +180,8 @@ def score(kind: str, p: Any, y: tf.Tensor) -> tf.Tensor:
     along = np.einsum("bnr,bn->br", axes.directions, error)
     left = error - np.einsum("bnr,br->bn", axes.directions, along)
     widest = np.max(np.abs(along) / axes.stddev, -1) / axes.widest
+    if not axes.longest:
+        return widest
     return np.maximum(widest, np.linalg.norm(left, axis=-1) / axes.rest / axes.longest)
 
 
@@ -188,15 +190,17 @@ def _axes(p) -> _Axes:
     from scipy import stats
 
     directions, stddev = (np.asarray(x, np.float64) for x in principal_deviations(p))
-    size, rank = directions.shape[-2:]
+    size = directions.shape[-2]
+    rank = min(directions.shape[-1], size)  # the other columns of P have no direction left
+    directions, stddev = directions[..., :rank], stddev[..., :rank]
     total = np.sum(np.asarray(p.variance(), np.float64), -1) - np.sum(stddev**2, -1)
-    beside = max(size - rank, 1)
+    beside = size - rank
     return _Axes(
         directions,
         np.maximum(stddev, 1e-30),
         np.sqrt(np.maximum(total, 1e-30)),
         float(stats.norm.ppf(0.5 + 0.5 * 0.95 ** (1 / rank))),
-        float(np.sqrt(stats.chi2.ppf(0.95, beside) / beside)),
+        float(np.sqrt(stats.chi2.ppf(0.95, beside) / beside)) if beside else 0.0,
     )
 
 
@@ -231,7 +235,16 @@ class Regions:
           x: inputs, [B, ...].
           y: targets, [B, ...].
         """
-        return np.asarray(score(self.kind, self.model(x), flat(y))) <= self.threshold
+        return self.contains_under(self.model(x), y)
+
+    def contains_under(self, p, y) -> np.ndarray:
+        """`contains` where what the model says of the inputs is known, bool [B].
+
+        Args:
+          p: the model at the inputs, with batch [B] and event [N].
+          y: targets, [B, ...].
+        """
+        return np.asarray(score(self.kind, p, flat(y))) <= self.threshold
 
     def volume(self, x) -> np.ndarray:
         """Natural logarithm of the volume of each region, [B]; as itself it would overflow.
@@ -239,7 +252,15 @@ class Regions:
         Args:
           x: inputs, [B, ...].
         """
-        p, t = self.model(x), self.threshold
+        return self.volume_under(self.model(x))
+
+    def volume_under(self, p) -> np.ndarray:
+        """`volume` where what the model says of the inputs is known, [B].
+
+        Args:
+          p: the model at the inputs, with batch [B] and event [N].
+        """
+        t = self.threshold
         size = int(p.event_shape_tensor()[0])
         if self.kind == "pixels":
             return np.sum(np.log(2 * t * np.asarray(p.stddev(), np.float64)), -1)
@@ -247,7 +268,9 @@ class Regions:
             axes = _axes(p)
             rank = axes.stddev.shape[-1]
             box = np.sum(np.log(2 * t * axes.widest * axes.stddev), -1)
-            return box + _log_ball(size - rank, t * axes.longest * axes.rest)
+            return box + (
+                _log_ball(size - rank, t * axes.longest * axes.rest) if size > rank else 0
+            )
         # the entropy is N/2 log(2 pi e) + log|Sigma| / 2
         root = np.asarray(p.entropy(), np.float64) - 0.5 * size * (1 + math.log(2 * math.pi))
         return _log_ball(size, t) + root

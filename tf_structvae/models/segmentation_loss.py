@@ -14,7 +14,8 @@ class SegmentationLogLikelihood(keras.losses.Loss):
     """Mean of -log p(labels), nats per image, of a network that ends in `LowRankSegmentationHead`.
 
     Labels are integers [B, *S], or [B, *S, A] of A annotators, whose log-probabilities are
-    averaged; pixels with a negative label, or the head's `ignored`, do not count. Of a map whose
+    averaged; pixels with a negative label, or the head's `ignored`, do not count, nor does a map of
+    them alone. Of a map whose
     last position is 1 wide, as [B, H, 1], an axis of one annotator has to be given.
 
     Args:
@@ -51,7 +52,10 @@ class SegmentationLogLikelihood(keras.losses.Loss):
             )
         batch = tf.shape(labels)[0]
         by_annotator = tf.reshape(labels, [batch, y_pred.event_shape_tensor()[0], -1])
-        losses = -tf.reduce_mean(y_pred.log_likelihoods(by_annotator), -1)
+        counted = (by_annotator >= 0) & (by_annotator != y_pred.ignored)
+        present = tf.cast(tf.reduce_any(counted, 1), y_pred.logits.dtype)  # [B, A]
+        found = tf.reduce_sum(present * y_pred.log_likelihoods(by_annotator), -1)
+        losses = -found / tf.maximum(tf.reduce_sum(present, -1), 1.0)
         weights = event_targets.as_weights(sample_weight, losses)
         return super().__call__(tf.zeros_like(losses), losses, weights)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -37,11 +38,20 @@ class VarianceShare(keras.layers.Layer):
           images: [B, ...].
           global_sum: the sum over replicas of tensors in any nest.
         """
-        rows = tf.reshape(tf.cast(images, tf.float64), [tf.shape(images)[0], -1])
-        sums = (tf.cast(tf.shape(rows)[0], tf.float64), tf.reduce_sum(rows, 0))
-        count, first = global_sum(sums)
-        second = global_sum(tf.reduce_sum(tf.square(rows - first / count)))
-        variance = tf.cast(second / tf.maximum(count - 1.0, 1.0), tf.float32)
+        size = math.prod(images.shape[1:])
+
+        def sums():
+            rows = tf.reshape(tf.cast(images, tf.float64), [-1, size])
+            count = tf.cast(tf.shape(rows)[0], tf.float64)
+            return count, tf.reduce_sum(rows, 0), tf.reduce_sum(tf.square(rows))
+
+        def nothing():
+            zero = tf.zeros([], tf.float64)
+            return zero, tf.zeros([size], tf.float64), zero
+
+        count, first, second = global_sum(tf.cond(self.total > 0, nothing, sums))
+        centred = second - tf.math.divide_no_nan(tf.reduce_sum(tf.square(first)), count)
+        variance = tf.cast(centred / tf.maximum(count - 1.0, 1.0), tf.float32)
         fresh = tf.where(variance > 0, variance, 1.0)  # of images that are all alike
         self.total.assign(tf.where(self.total > 0, self.total, fresh))
 

@@ -246,6 +246,16 @@ class WrappedPredictor(keras.Model):
             loss = by_objective[self.objective]()
         super().compile(optimizer, loss, **kwargs)
 
+    def fit(self, *args, **kwargs):
+        """`keras.Model.fit`. Regions that were calibrated before are those of another model then.
+
+        Args:
+          *args: as of `keras.Model.fit`.
+          **kwargs: as of `keras.Model.fit`.
+        """
+        self.calibration = []
+        return super().fit(*args, **kwargs)
+
     def compile_from_config(self, config):
         """As of `keras.Model`, when a saved model is loaded.
 

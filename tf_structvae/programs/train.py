@@ -52,6 +52,11 @@ def main() -> None:
 
     if _DISTRIBUTE.value == "multi_worker":
         tf_config.resolve(_CLUSTER.value)
+    elif _CLUSTER.value != "tf_config":
+        raise ValueError(
+            f"cluster must be tf_config where distribute is {_DISTRIBUTE.value}, got "
+            f"{_CLUSTER.value!r}: other workers are for --distribute=multi_worker."
+        )
     config = _CONFIG.value
     config_lib.validate(config)
     if _PREFLIGHT.value:

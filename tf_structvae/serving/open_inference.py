@@ -180,7 +180,7 @@ def _seeds(parameters, signature: Signature, inputs, batch: int) -> np.ndarray:
 def _wanted(outputs, parameters, signature: Signature):
     """Names of the outputs, None for all, and which of them as bytes."""
     everything = _flag(parameters, "binary_data_output")
-    if outputs is None:
+    if outputs is None or outputs == []:
         return None, None if everything else frozenset()
     if not isinstance(outputs, list):
         raise invalid("'outputs' must be a list.")

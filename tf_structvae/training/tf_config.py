@@ -39,14 +39,14 @@ def resolve(cluster: str) -> None:
     if cluster not in CLUSTERS:
         raise ValueError(f"cluster must be one of {CLUSTERS}, got {cluster!r}.")
     if cluster == "slurm":
-        os.environ["TF_CONFIG"] = _of_slurm(os.environ)
+        os.environ["TF_CONFIG"] = _of_slurm()
     elif cluster == "kubernetes":
         os.environ["TF_CONFIG"] = of_stateful_set(os.environ)
 
 
-def _of_slurm(environ: Mapping[str, str]) -> str:
+def _of_slurm() -> str:
     needed = ("SLURM_STEP_NODELIST", "SLURM_STEP_TASKS_PER_NODE", "SLURM_PROCID")
-    missing = [name for name in needed if name not in environ]
+    missing = [name for name in needed if name not in os.environ]
     if missing:
         raise ValueError(
             f"cluster=slurm needs {', '.join(missing)}, which Slurm sets in a job step: start "
