@@ -33,7 +33,7 @@ TARGETS = {
         *_MODEL, "models/test_conditional.py",
         _REFUSED.format("model or fit or evaluate or predict or encode or decode or compile"),
     ],
-    "models/vae_arguments": [_REFUSED.format("model:"), "models/test_vae.py::test_bad_arguments"],
+    "models/vae_arguments": ["models/test_vae_arguments.py", _REFUSED.format("model:")],
     "models/training_step": [
         *_MODEL, "models/test_accumulation.py -k 'whole or any_size or loss_scale'",
         "models/test_conditional.py", "models/test_accumulation.py -k two_devices",

@@ -74,3 +74,21 @@ def test_observation_of_independent_normals(emitted):
     }.items():
         got = getattr(found, name)
         np.testing.assert_allclose(got, mean_of_samples(values), rtol=1e-5, err_msg=name)
+
+
+def test_quantities_that_can_be_constrained():
+    """Larger is worse of each, so that an upper bound holds what it should."""
+    x, loc, factor, diag = numbers()
+    p = LowRankMultivariateNormal(*map(tf.constant, (loc, factor, diag)))
+    seen = objective.observe(p, x, SAMPLES, lambda x, p: {"first": x[:, 0]})
+    found = objective.quantities(tf.constant([2.0, 3.0]), seen)
+    expected = {
+        "kl": [2.0, 3.0],
+        "entropy": seen.entropy,
+        "negative_log_prob": mean_of_samples(-p.log_prob(x)),
+        "squared_error": mean_of_samples(np.square(x - loc).sum(-1)),
+        "first": mean_of_samples(x[:, 0]),
+    }
+    assert found.keys() == expected.keys()
+    for name, values in expected.items():
+        np.testing.assert_allclose(found[name], values, rtol=1e-5, err_msg=name)

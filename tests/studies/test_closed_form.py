@@ -50,6 +50,38 @@ def test_a_far_origin_costs_no_digits():
     np.testing.assert_allclose(far.total_variance, near.total_variance, rtol=1e-9)
 
 
+@pytest.mark.parametrize("unit", [1e-4, 1e4])
+def test_the_unit_of_the_images_does_not_matter(unit):
+    """Neither to the components nor to what counts as no variance at all."""
+    c, scaled = components(3), components(3, unit * data())
+    np.testing.assert_allclose(scaled.variances, unit**2 * c.variances, rtol=1e-9)
+    p, q = closed_form.optimum(c), closed_form.optimum(scaled)
+    np.testing.assert_allclose(q.cov_diag, unit**2 * p.cov_diag.numpy(), rtol=1e-9)
+
+
+def test_two_images_have_one_component():
+    x = data()[:2]
+    c = closed_form.leading_components(reading(x), 1)
+    half = (x[1] - x[0]).reshape(-1) / 2
+    np.testing.assert_allclose(c.variances, [half @ half], rtol=1e-12)
+    np.testing.assert_allclose(c.mean, x.mean(0).reshape(-1), rtol=1e-12)
+
+
+@pytest.mark.parametrize("budget", [0.1, 0.5, 0.8])
+def test_shrinkage_where_some_directions_are_below_or_near_the_noise(budget):
+    """Ratios to epsilon of 4, 1.5 and 0.2: from the definition, by bisection."""
+    variances, epsilon = np.array([4.0, 1.5, 0.2]), 1.0
+
+    def entropy(kappa):
+        return 0.5 * np.log(np.maximum(kappa * variances, epsilon) / epsilon).sum()
+
+    kappa = optimize.brentq(lambda k: entropy(k) - budget, 0.25, 1.0, xtol=1e-14)
+    assert closed_form.shrinkage(variances, epsilon, budget) == pytest.approx(kappa, rel=1e-9)
+    limit = entropy(1.0)
+    with pytest.raises(ValueError, match=f"below {limit:.4g}"):
+        closed_form.shrinkage(variances, epsilon, limit)
+
+
 def test_images_of_less_rank_than_asked_for_have_components_of_no_variance():
     x, axes = images_with([2.0, 1.0], 50, np.random.default_rng(0), SHAPE)
     c = components(5, x)
