@@ -135,8 +135,8 @@ def get_config():
     c.model.encoder.stages = c.model.decoder.stages = ((2, 4),)
     c.model.decoder.hidden = 2
     c.objective.pretrain_steps = 1
-    c.objective.kl_target, c.objective.entropy_budget = 0.02, 1.0
-    c.objective.kl_start, c.objective.entropy_budget_start = 0.01, 0.5
+    c.objective.kl_target, c.objective.entropy_budget = 0.004, 1.0
+    c.objective.kl_start, c.objective.entropy_budget_start = 0.002, 0.5
     c.objective.ramp_steps = 20
     c.train.steps, c.train.epoch_steps, c.train.batch_size = 4, 2, 5
     c.train.warmup_steps = 0

@@ -7,9 +7,11 @@ writes to the work directory.
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
 import tensorflow as tf
 
 from tf_structvae.datasets import pipeline
@@ -53,16 +55,52 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
     return _workers(strategy)[0] == 0
 
 
+def count(strategy: tf.distribute.Strategy) -> int:
+    """The number of workers."""
+    return _workers(strategy)[1]
+
+
 def gather(strategy: tf.distribute.Strategy, value: int) -> list[int]:
     """`value` of every replica, in their order; waits for all workers."""
-    if _workers(strategy)[1] == 1:
-        return [value]
+    return _gathered(strategy, [value])[:, 0].tolist()
 
-    @tf.function(autograph=False)
-    def values():
-        return strategy.gather(strategy.run(lambda: tf.constant([value])), axis=0)
 
-    return values().numpy().tolist()
+def _gathered(strategy: tf.distribute.Strategy, row: Sequence[int]) -> np.ndarray:
+    """The rows [K] of all replicas, of one length everywhere, [replicas, K]."""
+    if count(strategy) == 1:
+        return np.array([row])
+    return _gathering(strategy)(tf.constant(row, tf.int32)).numpy()
+
+
+@functools.lru_cache(maxsize=1)
+def _gathering(strategy: tf.distribute.Strategy) -> Callable[[tf.Tensor], tf.Tensor]:
+    @tf.function(autograph=False, input_signature=[tf.TensorSpec([None], tf.int32)])
+    def rows(row):
+        return strategy.gather(strategy.run(lambda: row[tf.newaxis]), axis=0)
+
+    return rows
+
+
+def check_same(strategy: tf.distribute.Strategy, about: Callable[[], str]) -> None:
+    """Refuses workers that differ in what they are about to do; waits for all of them.
+
+    Args:
+      strategy: see `build_strategy`.
+      about: gives what should be the same on all workers, in words; not called for one.
+
+    Raises:
+      ValueError: on every worker, with the words of each.
+    """
+    if count(strategy) == 1:
+        return
+    own = about().encode()
+    padded = own.ljust(max(_gathered(strategy, [len(own)])[:, 0]), b"\0")
+    per_worker = strategy.num_replicas_in_sync // count(strategy)
+    rows = _gathered(strategy, list(padded))[::per_worker]
+    told = [bytes(row.tolist()).rstrip(b"\0").decode() for row in rows]
+    if len(set(told)) > 1:
+        lines = [f"  worker {i}: {words}" for i, words in enumerate(told)]
+        raise ValueError("\n".join(["the workers differ, and would not train one model:", *lines]))
 
 
 @contextlib.contextmanager

@@ -14,7 +14,14 @@ from ml_collections import ConfigDict
 from tf_structvae import datasets, priors
 from tf_structvae.datasets import augment, pipeline
 from tf_structvae.models.vae import StructuredVAE
-from tf_structvae.training import callbacks, cluster, fitted_prior, prior_start, workdir
+from tf_structvae.training import (
+    callbacks,
+    cluster,
+    fitted_prior,
+    preemption,
+    prior_start,
+    workdir,
+)
 from tf_structvae.training import config as config_lib
 from tf_structvae.training.checkpoints import Checkpoints
 from tf_structvae.training.from_config import build_model, build_optimizer
@@ -37,7 +44,8 @@ class Experiment:
           distribute: one of `cluster.STRATEGIES`.
 
         Raises:
-          ValueError: an impossible config, or fewer images in a batch than replicas.
+          ValueError: an impossible config, fewer images in a batch than replicas, or workers that
+            differ in their commit, versions or config.
         """
         config_lib.validate(config)
         self.strategy = cluster.build_strategy(distribute)  # before TensorFlow does anything else
@@ -49,6 +57,7 @@ class Experiment:
                 f"each of {self.strategy.num_replicas_in_sync} replicas."
             )
         keras.config.set_dtype_policy(config.train.precision)
+        cluster.check_same(self.strategy, lambda: workdir.fingerprint(config))
         with cluster.chief_first(self.strategy):
             self.source = self._source("train")
         self.class_names = self.source.info.class_names(config.data.label)
@@ -332,10 +341,11 @@ class Experiment:
         return f"images {', '.join(map(str, indices))} of the training split"
 
     def train(self) -> dict[str, float]:
-        """Runs the remaining steps.
+        """Runs the remaining steps; SIGTERM ends the process with a checkpoint, see `preemption`.
 
         Returns:
-          The logged values of the last epoch.
+          The logged values of the last epoch. Of one in which the run was stopped, those are means
+          over the steps since then.
 
         Raises:
           FloatingPointError: the loss or a weight is no longer finite; the work directory's
@@ -353,19 +363,33 @@ class Experiment:
 
     def _train(self) -> dict[str, float]:
         t = self.config.train
-        whole, rest = divmod(t.steps, t.epoch_steps)
         logs: dict[str, float] = {}
-        if self.step < whole * t.epoch_steps:
-            logs = self._fit(whole, t.epoch_steps)
-        if rest and self.step < t.steps:
-            logs = self._fit(whole + 1, rest)
+        with preemption.watched(self.strategy, self._save_in_epoch) as watching:
+            begun = self.step % t.epoch_steps
+            if begun and self.step < t.steps:  # the rest of an epoch in which the run was stopped
+                steps = min(t.epoch_steps - begun, t.steps - self.step)
+                logs = self._fit(1, steps, watching)
+            if whole := (t.steps - self.step) // t.epoch_steps:
+                logs = self._fit(whole, t.epoch_steps, watching)
+            if rest := t.steps - self.step:
+                logs = self._fit(1, rest, watching)
         return logs
 
-    def _fit(self, epochs: int, epoch_steps: int) -> dict[str, float]:
-        """Trains from the present step to the end of epoch number `epochs`."""
+    def _save_in_epoch(self) -> None:
+        self.checkpoints.save(self.step)
+        print(
+            f"\nStopped by SIGTERM at step {self.step}, of which {self.checkpoints.directory} has "
+            "a checkpoint; --resume goes on from there."
+        )
+
+    def _fit(
+        self, epochs: int, epoch_steps: int, watching: list[keras.callbacks.Callback]
+    ) -> dict[str, float]:
+        """Trains `epochs` epochs from the present step."""
         t, e = self.config.train, self.config.evaluation
         validation = self.evaluation_batches("validation")
-        used: list[keras.callbacks.Callback] = [callbacks.StopOnNonFinite(self._batch)]
+        first = self.step // t.epoch_steps
+        used: list[keras.callbacks.Callback] = [callbacks.StopOnNonFinite(self._batch), *watching]
         if self.is_chief:
             used += [
                 callbacks.ProgressBar(t.steps, self.step),
@@ -378,8 +402,8 @@ class Experiment:
             ]
         history = self.model.fit(
             cluster.distribute(self.strategy, self.training_batches),
-            initial_epoch=self.step // t.epoch_steps,
-            epochs=epochs,
+            initial_epoch=first,
+            epochs=first + epochs,
             steps_per_epoch=epoch_steps,
             validation_data=cluster.distribute(
                 self.strategy, lambda shard: self.evaluation_batches("validation", shard)

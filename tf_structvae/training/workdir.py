@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from difflib import get_close_matches
@@ -11,6 +12,7 @@ from ml_collections import ConfigDict
 
 from tf_structvae.training import config as config_lib
 from tf_structvae.training import config_fields
+from tf_structvae.utilities import provenance
 from tf_structvae.utilities.files import check_writable, write_whole
 
 FAILURE = "failure.txt"  # why a run ended whose numbers were no longer finite
@@ -124,6 +126,22 @@ def write_config(workdir: Path, config: ConfigDict) -> None:
     """The resolved config, as workdir/config.json; makes the directory."""
     workdir.mkdir(parents=True, exist_ok=True)
     write_whole(workdir / "config.json", json.dumps(_as_json(config), indent=2) + "\n")
+
+
+def fingerprint(config: ConfigDict) -> str:
+    """Commit, TensorFlow's version and a digest of a config: what workers of one run must share.
+
+    Folders may be others on each host.
+
+    Args:
+      config: of an experiment.
+    """
+    found = _as_json(config)
+    del found["export_dir"], found["data"]["dir"], found["data"]["manual_dir"]
+    digest = hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()
+    about = provenance.describe()
+    version = about["versions"]["tensorflow"]
+    return f"commit {about['commit']}, TensorFlow {version}, config {digest[:9]}"
 
 
 def _as_json(config: ConfigDict) -> dict:
