@@ -11,7 +11,8 @@ from tf_structvae.programs.command import fail
 
 
 def main() -> None:
-    names = sorted({m.name for m in pkgutil.iter_modules(programs.__path__)} - {"command"})
+    shared = {"command", "bulk_flags"}
+    names = sorted({m.name for m in pkgutil.iter_modules(programs.__path__)} - shared)
     name = sys.argv[1] if len(sys.argv) > 1 else ""
     if name in ("--help", "-h", "help"):
         print(f"USAGE: python -m tf_structvae PROGRAM [flags]\n\nPROGRAM: {', '.join(names)}")

@@ -33,7 +33,10 @@ def listing(path: str, name: str | None = None) -> str:
 
 def flags(program: str) -> list[tuple[str, str, str, str]]:
     """(name, kind, default, help) of the flags of a program, read from its source."""
-    source = (ROOT / f"tf_structvae/programs/{program}.py").read_text()
+    programs = ROOT / "tf_structvae/programs"
+    source = (programs / f"{program}.py").read_text()
+    if "import bulk_flags" in source:  # what programs share
+        source += (programs / "bulk_flags.py").read_text().partition("import annotations")[2]
     found = []
     for node in ast.walk(ast.parse(source)):
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):

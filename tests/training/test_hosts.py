@@ -37,6 +37,7 @@ class Run:
 
     def start(self, i, root=ROOT, environment=None):
         config = self.folder / "tiny.py"
+        self.folder.mkdir(exist_ok=True)
         config.write_text(TINY)
         words = [
             sys.executable, f"{root}/bin/train", f"--config={config}", "--config.export_dir=",

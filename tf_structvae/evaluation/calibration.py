@@ -98,6 +98,11 @@ class CalibrationMeter:
         self._residuals.append(squares.mean(-1))
         self._count += len(x)
 
+    def of_each_image(self) -> tuple[np.ndarray, np.ndarray]:
+        """c_k^2 [n, R], [n, 0] without a factor, and the mean square of the residual [n]."""
+        squares = self._squares or [np.zeros([self._count, 0])]
+        return np.concatenate(squares), np.concatenate(self._residuals)
+
     def result(self) -> Calibration:
         """Raises ValueError before the first image."""
         if not self._count:

@@ -78,7 +78,12 @@ class LoadedModel:
         return dict(self._source.about)
 
     def sample(
-        self, count: int | None = None, seed: int = 0, latents: Any = None, labels: Any = None
+        self,
+        count: int | None = None,
+        seed: int = 0,
+        latents: Any = None,
+        labels: Any = None,
+        first: int = 0,
     ) -> np.ndarray:
         """Pictures from the prior, or at given latents: the mean plus P times noise, clipped.
 
@@ -92,6 +97,7 @@ class LoadedModel:
           seed: a 32-bit integer.
           latents: [count, L]; None: drawn from the prior.
           labels: of a conditional model, one integer or [count]; None of any other.
+          first: the number i of the first picture.
 
         Returns:
           [count, H, W, C].
@@ -103,10 +109,7 @@ class LoadedModel:
         if count is None:
             count = 1 if latents is None else len(latents)
         checks.integer("count", count)
-        checks.integer("seed", seed, -(2**31))
-        if seed >= 2**31:
-            raise ValueError(f"seed must be an integer below 2**31, got {seed}.")
-        seeds = np.stack([np.full(count, seed), np.arange(count)], 1).astype(np.int32)
+        seeds = _seeds(seed, first, count)
         if latents is None:
             return self._run("sample", self._labels(labels, count), seeds=seeds)["images"]
         given = self._labels(labels, count)
@@ -122,6 +125,51 @@ class LoadedModel:
         found = self._run("decode", given, latents=z)
         drawn = drawn.reshape(found["means"].shape)
         return np.clip(found["means"] + np.sqrt(found["variances"]) * drawn, 0.0, 1.0)
+
+    def sample_means(
+        self, count: int = 1, seed: int = 0, labels: Any = None, first: int = 0
+    ) -> np.ndarray:
+        """The means at the latents that `sample` draws for the same arguments, clipped.
+
+        Args:
+          count: how many.
+          seed: a 32-bit integer.
+          labels: see `sample`.
+          first: see `sample`.
+
+        Returns:
+          [count, H, W, C].
+
+        Raises:
+          ValueError: an argument is not as above.
+          NotImplementedError: what was saved has no prior.
+        """
+        checks.integer("count", count)
+        seeds = _seeds(seed, first, count)
+        found = self._run("sample", self._labels(labels, count), seeds=seeds)["means"]
+        return np.clip(found, 0.0, 1.0)
+
+    def log_prob(
+        self, images: Any, seed: int = 0, labels: Any = None, first: int = 0
+    ) -> dict[str, np.ndarray]:
+        """The importance-weighted bound of log p(x), nats per image; see docs/export.md.
+
+        Args:
+          images: [K, H, W, C] in [0, 1].
+          seed: of z, a 32-bit integer; that of image i depends on `seed` and i alone.
+          labels: see `sample`.
+          first: the number i of the first image.
+
+        Returns:
+          What the signature `log_prob` gives, each [K].
+
+        Raises:
+          ValueError: an argument is not as above.
+          NotImplementedError: what was saved has no encoder.
+        """
+        x = self._images("images", images)
+        seeds = _seeds(seed, first, len(x))
+        return self._run("log_prob", self._labels(labels, len(x)), images=x, seeds=seeds)
 
     def decode(self, latents: Any = None, labels: Any = None) -> tfp.distributions.Distribution:
         """p(x | z) over flat pictures, N = H * W * C entries, with batch [K].
@@ -278,6 +326,20 @@ class LoadedModel:
         if y.min() < 0 or y.max() >= known:
             raise ValueError(f"{allowed}, got {y.min()} to {y.max()}.")
         return {"labels": np.broadcast_to(y, [count]).astype(np.int32)}
+
+
+def _seeds(seed: int, first: int, count: int) -> np.ndarray:
+    """Those of pictures `first` and on, int32 [count, 2].
+
+    Raises:
+      ValueError: one that is no 32-bit integer.
+    """
+    checks.integer("seed", seed, -(2**31))
+    checks.integer("first", first, 0)
+    for name, value in (("seed", seed), ("first + count", first + count)):
+        if value >= 2**31:
+            raise ValueError(f"{name} must be an integer below 2**31, got {value}.")
+    return np.stack([np.full(count, seed), np.arange(first, first + count)], 1).astype(np.int32)
 
 
 def _slice(function: Callable, inputs: dict[str, np.ndarray], first: int) -> dict[str, np.ndarray]:

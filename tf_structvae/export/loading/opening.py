@@ -38,7 +38,7 @@ def load(path: str | Path, checkpoint: str | None = None) -> LoadedModel:
       >>> sv.load("demo").image_shape
       (64, 64, 3)
     """
-    found = _find(Path(path))
+    found = find(Path(path))
     run = found.is_dir() and not (found / _SAVED).exists()
     if checkpoint is not None and not run:
         raise ValueError(
@@ -53,8 +53,15 @@ def load(path: str | Path, checkpoint: str | None = None) -> LoadedModel:
     return LoadedModel(exported.open_version(found))
 
 
-def _find(path: Path) -> Path:
-    """A file, a version of an export, or the directory of a run."""
+def find(path: Path) -> Path:
+    """A file, a version of an export, or the directory of a run.
+
+    Args:
+      path: see `load`.
+
+    Raises:
+      FileNotFoundError: nothing there that can be loaded.
+    """
     named = len(path.parts) == 1 and not path.exists()
     places = [Path(shipped.MODELS), shipped.saved_models()] if named else []
     for place in (path, *(p / path for p in places)):
