@@ -8,6 +8,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -39,6 +40,7 @@ class _Workers(keras.callbacks.Callback):
 
     def __init__(self, strategy: tf.distribute.Strategy, end: Callable[[], None], directory: str):
         super().__init__()
+        threading.excepthook = _without_watchers
         self._handler = tf.distribute.experimental.PreemptionCheckpointHandler(
             strategy.cluster_resolver,
             tf.train.CheckpointManager(tf.train.Checkpoint(), directory, 1),  # `end` saves
@@ -49,6 +51,17 @@ class _Workers(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         self._handler.save_checkpoint_if_preempted()
+
+
+def _without_watchers(arguments: Any) -> None:
+    """Of the threads in which TensorFlow waits for a signal, nothing is told when a worker is lost.
+
+    The main thread says so.
+    """
+    thread = arguments.thread
+    lost = issubclass(arguments.exc_type, tf.errors.OpError)
+    if not (lost and thread and thread.name.startswith("PeerTerminationWatcher")):
+        threading.__excepthook__(arguments)
 
 
 @contextlib.contextmanager
