@@ -67,7 +67,7 @@ def test_wheel_declares_a_command_for_each_program(wheel):
     found = dict(re.findall(r"^(structvae-\S+) = (\S+)$", text, re.M))
     assert found == {f"structvae-{p}": f"tf_structvae.programs.{p}:run" for p in PROGRAMS}
     modules = {p.stem for p in (ROOT / "tf_structvae/programs").glob("*.py")}
-    assert modules - set(PROGRAMS) == {"__init__", "command"}
+    assert modules - set(PROGRAMS) == {"__init__", "bulk_flags", "command"}
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +102,8 @@ def test_installed_command_helps(installed, program, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
     source = (ROOT / f"tf_structvae/programs/{program}.py").read_text()
     assert done.stdout.startswith(ast.get_docstring(ast.parse(source)))
+    if "import bulk_flags" in source:  # what programs share
+        source += (ROOT / "tf_structvae/programs/bulk_flags.py").read_text()
     named = set(re.findall(r"^ *--(?:\[no\])?(\w+):", done.stdout, re.M))
     assert named == set(re.findall(r'DEFINE_\w+\(\s*"(\w+)"', source)) != set()
 
