@@ -105,6 +105,11 @@ CASES = [
             (["--set=steps"], "--set must be FIELD=VALUE, got 'steps'"),
             (["--notrain", "--output=nowhere"], "--notrain: no run in nowhere is finished"),
         ],
+        "generate": [
+            (["--output=x"], "--count must be given for samples"),
+            (["--count=0", "--output=x"], "count"),
+        ],
+        "embed": [(["--output=x"], "--images or --data must be given")],
         "export": [
             ([], "workdir must have a value"),
             (["--workdir=nowhere"], "workdir nowhere holds no run"),

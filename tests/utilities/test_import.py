@@ -43,7 +43,9 @@ def test_every_module_imports_in_silence():
     names = [
         m.name
         for m in pkgutil.walk_packages(tf_structvae.__path__, "tf_structvae.")
-        if ".programs." not in m.name and not m.name.endswith("__main__")
+        if ".programs." not in m.name
+        and not m.name.endswith("__main__")
+        and m.name != "tf_structvae.utilities.pipelines"  # Beam writes when it is imported
     ]
     assert len(names) > 100
     code = f"""
