@@ -42,8 +42,8 @@ DOCS = [
 ]
 # To test and measure the editor's page; it needs a Chromium of the system, too.
 BROWSER = ["playwright>=1.45,<2"]
-# To execute docs/notebooks.
 BULK = ["apache-beam>=2.64,<3"]
+# To execute docs/notebooks.
 NOTEBOOKS = [*DATA, "nbclient>=0.11,<1", "nbformat>=5.9,<6", "ipykernel>=6.29,<8"]
 PROGRAMS = sorted(p.name for p in (ROOT / "bin").iterdir() if p.is_file())
 SHARE = "share/tf_structvae"

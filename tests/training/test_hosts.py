@@ -18,13 +18,18 @@ from test_distribute import TINY
 from tf_structvae.training import preemption, tf_config
 
 LIMIT = 600  # seconds; what hangs shall fail
-pytestmark = pytest.mark.skipif(bool(hosts.missing()), reason=hosts.missing() or "-")
 ROOT = Path(__file__).resolve().parents[2]
 # Epochs long enough to do something in the second of them.
 LONG = ("--config.train.steps=600", "--config.train.epoch_steps=300")
 # Of sums in another order, over the steps of a run; the same hosts give the same numbers.
 SUMS = {"rtol": 1e-3, "atol": 1e-4}
 SAME = {"rtol": 1e-6, "atol": 1e-7}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _needs_hosts():
+    if reason := hosts.missing():
+        pytest.skip(reason)
 
 
 class Run:
@@ -35,7 +40,7 @@ class Run:
         self.options, self.workdir = options, folder / name
         self.programs = {}
 
-    def start(self, i, root=ROOT, environment=None):
+    def start(self, i, root=ROOT):
         config = self.folder / "tiny.py"
         self.folder.mkdir(exist_ok=True)
         config.write_text(TINY)
@@ -43,7 +48,7 @@ class Run:
             sys.executable, f"{root}/bin/train", f"--config={config}", "--config.export_dir=",
             f"--config.data.dir={self.data_dir}", f"--workdir={self.workdir}", *self.options,
         ]  # fmt: skip
-        environment = {**os.environ, "PYTHONPATH": str(root), **(environment or {})}
+        environment = {**os.environ, "PYTHONPATH": str(root)}
         if self.network is None:
             command = words
         else:
@@ -80,16 +85,21 @@ class Run:
         """Their statuses."""
         return [self.programs[i].wait(LIMIT) for i in sorted(self.programs)]
 
+    def stop(self):
+        for program in self.programs.values():
+            program.kill()
+            program.wait()
+
     def ends_well(self):
         assert self.end() == [0] * len(self.programs), [
             t[-3000:] for t in map(self.text, self.programs)
         ]
         return self
 
-    def resumed(self, network=None):
-        """The same run goes on; on the same hosts, if no others are given."""
+    def resumed(self):
+        """The same run goes on, on the same hosts."""
         options = (*self.options, "--resume")
-        found = Run(network or self.network, self.folder, self.data_dir, options, self.workdir.name)
+        found = Run(self.network, self.folder, self.data_dir, options, self.workdir.name)
         return found.start_all()
 
     def state(self):
@@ -112,9 +122,7 @@ def running(*arguments, **options):
     try:
         yield run
     finally:
-        for program in run.programs.values():
-            program.kill()
-            program.wait()
+        run.stop()
 
 
 def assert_close(one, other, **tolerance):
@@ -147,16 +155,12 @@ def whole(data_dir, tmp_path_factory):
 
 def goes_on(run, whole):
     """It is resumed on the same hosts, and ends where an undisturbed run does."""
-    for program in run.programs.values():
-        program.kill()
-        program.wait()
+    run.stop()
     again = run.resumed()
     try:
         again.ends_well()
     finally:
-        for program in again.programs.values():
-            program.kill()
-            program.wait()
+        again.stop()
     assert_close(whole, again.state(), **SAME)
 
 
@@ -238,7 +242,6 @@ def test_a_full_disk_on_the_chief(whole, data_dir, tmp_path):
             assert "another worker is gone" in error
             assert "Traceback" not in run.text(0) + run.text(1)
             filling.unlink()
-            run.log = lambda i: tmp_path / f"log{i}.txt"
             goes_on(run, whole)
     finally:
         subprocess.run(["umount", "--lazy", disk], check=True)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from absl import flags
+
+from tf_structvae.programs import command
 
 if TYPE_CHECKING:
     from tf_structvae.export.bulk.inputs import Folder, Records
@@ -20,7 +23,7 @@ class BulkFlags:
         self.model = flags.DEFINE_string(
             "model", "demo", "What `sv.load` opens: an export, a run, a file."
         )
-        self.output = flags.DEFINE_string("output", None, "Where the files go.", required=True)
+        self._output = flags.DEFINE_string("output", None, "Where the files go.", required=True)
         self.shard_size = flags.DEFINE_integer(
             "shard_size", 256, "Images of one shard.", lower_bound=1
         )
@@ -50,19 +53,29 @@ class BulkFlags:
             "workers", 0, "Processes of --runner=local; 0: one a core.", lower_bound=0
         )
 
+    @property
+    def output(self) -> str:
+        """Where the files go, for processes that may work in another directory."""
+        return _absolute(self._output.value)
+
     def inputs(self, model: LoadedModel) -> Folder | Records | None:
         """The images that the flags name, fitted to a model.
 
         Raises:
           ValueError: both kinds are named.
         """
+        import tensorflow as tf
+
         from tf_structvae.export.bulk.inputs import Folder, Records
 
         shape, fit = model.image_shape, self._fit.value
         if self._images.value and self._data.value:
             raise ValueError("--images or --data must be given, not both.")
         if self._images.value:
-            return Folder(self._images.value, shape, fit, self._background.value)
+            folder = _absolute(self._images.value)
+            if not tf.io.gfile.isdir(folder):
+                raise ValueError(f"--images must be a folder of images, got {folder!r}.")
+            return Folder(folder, shape, fit, self._background.value)
         if self._data.value:
             spec: dict[str, Any] = {
                 "name": self._data.value,
@@ -103,10 +116,17 @@ class BulkFlags:
         missing = job.begin()
         if len(missing) < job.shards:
             print(f"{job.shards - len(missing)} of {job.shards} shards are there.")
-        pipelines.run(work, missing, *how, job.images_done, job.count, label)
+        try:
+            pipelines.run(work, missing, *how, job.images_done, job.count, label)
+        except RuntimeError as error:  # Beam's own holds tracebacks of its workers
+            command.fail(f"{error}\nWhat is done stays; the same command goes on with the rest.")
         left_out = job.left_out()
         for image in left_out[:10]:
             print(f"left out  {image['name']}: {image['reason']}")
         if len(left_out) > 10:
             print(f"          and {len(left_out) - 10} more, see {job.path('shards')}")
         print(f"{label:<9} {job.count - len(left_out)} images in {job.directory}")
+
+
+def _absolute(path: str) -> str:
+    return path if "://" in path else os.path.abspath(os.path.expanduser(path))

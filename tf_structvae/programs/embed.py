@@ -17,7 +17,8 @@ def main() -> None:
     from tf_structvae.export.bulk.job import Job
     from tf_structvae.utilities import pipelines  # noqa: F401  before any work is lost
 
-    model = sv.load(_BULK.model.value)
+    path = models.path(_BULK.model.value)
+    model = sv.load(path)
     given = _BULK.inputs(model)
     if given is None:
         raise ValueError("--images or --data must be given: the images to embed.")
@@ -25,13 +26,13 @@ def main() -> None:
     settings = {
         "kind": "embeddings",
         "format": _FORMAT.value,
-        "model": models.digest(_BULK.model.value),
+        "model": models.digest(path),
         "label": label,
         "seed": _BULK.seed.value,
         "images": given.about(),
     }
-    job = Job(_BULK.output.value, given.count, _BULK.shard_size.value, settings)
-    work = Embed(job, _BULK.model.value, given, _BULK.seed.value, label)
+    job = Job(_BULK.output, given.count, _BULK.shard_size.value, settings)
+    work = Embed(job, path, given, _BULK.seed.value, label)
     _BULK.run(work, "embedded")
 
 

@@ -44,7 +44,8 @@ def main() -> None:
     from tf_structvae.export.bulk.job import Job
     from tf_structvae.utilities import pipelines  # noqa: F401  before any work is lost
 
-    model = sv.load(_BULK.model.value)
+    path = models.path(_BULK.model.value)
+    model = sv.load(path)
     kind, given = _KIND.value, _BULK.inputs(model)
     drawn = kind in DRAWN
     if drawn == (given is not None):
@@ -58,7 +59,7 @@ def main() -> None:
     settings: dict[str, Any] = {
         "kind": kind,
         "format": _FORMAT.value,
-        "model": models.digest(_BULK.model.value),
+        "model": models.digest(path),
         "label": label,
     }
     mask = _read_mask(model.image_shape) if kind == "fills" else None
@@ -69,10 +70,8 @@ def main() -> None:
         settings["images"], count = given.about(), given.count
     if mask is not None:
         settings["mask"] = hashlib.sha256(mask.tobytes()).hexdigest()[:16]
-    job = Job(_BULK.output.value, count, _BULK.shard_size.value, settings)
-    work = Generate(
-        job, _BULK.model.value, kind, _BULK.seed.value, label, given, mask
-    )  # fmt: skip
+    job = Job(_BULK.output, count, _BULK.shard_size.value, settings)
+    work = Generate(job, path, kind, _BULK.seed.value, label, given, mask)
     _BULK.run(work, kind)
 
 

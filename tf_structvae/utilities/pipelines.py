@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from tqdm.auto import tqdm
 
+logging.disable(logging.WARNING)  # Beam tells of clients of Google's that are not there
 try:
     import apache_beam as beam
 except ImportError as error:
     raise ImportError(
         "work in bulk needs Apache Beam: pip install 'tf_structvae[bulk]'."
     ) from error
+finally:
+    logging.disable(logging.NOTSET)
 
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
@@ -65,7 +68,7 @@ def options(runner: str, workers: int, flags: Sequence[str]) -> PipelineOptions:
         own = [
             "--runner=DirectRunner",
             "--direct_running_mode=multi_processing",
-            f"--direct_num_workers={workers or len(os.sched_getaffinity(0))}",
+            f"--direct_num_workers={workers or os.cpu_count()}",
             "--default_sdk_harness_log_level=ERROR",
         ]
     return PipelineOptions([*own, *flags])

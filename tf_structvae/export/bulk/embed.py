@@ -14,8 +14,6 @@ from tf_structvae.export.bulk.inputs import Folder, Read, Records
 from tf_structvae.export.bulk.job import Job
 from tf_structvae.export.loading.model import LoadedModel
 
-FORMATS = ("numpy", "tfrecord")
-
 
 @dataclasses.dataclass(frozen=True)
 class Embed:
@@ -66,12 +64,7 @@ class Embed:
             "latents": q.mean().numpy(),
             "latent_stddevs": q.stddev().numpy(),
         }
-        bounds = [
-            model.log_prob(x[k : k + 1], self.seed, self.label, first=int(n))
-            for k, n in enumerate(columns["number"])
-        ]
-        for name in ("log_likelihood", "elbo", "effective_samples"):
-            columns[name] = np.concatenate([b[name] for b in bounds])
+        columns |= model.log_prob(x, self.seed, self.label, columns["number"])
         columns |= _calibration(model.decode(q.mean(), self.label), x)
         for name, values in columns.items():
             if values.dtype.kind == "f" and not np.isfinite(values).all():

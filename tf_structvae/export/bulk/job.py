@@ -13,6 +13,7 @@ from tf_structvae.utilities import checks
 
 _JOB = "job.json"
 _SHARDS = "shards"
+_PARTIAL = "partial-"  # how files are called that are being written
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,6 +86,8 @@ class Job:
                 write(path, (json.dumps(about, indent=1) + "\n").encode())
         except tf.errors.OpError as error:
             raise OSError(f"output {self.directory} cannot be written: {error.message}") from error
+        for left in tf.io.gfile.glob(self.path(f"{_PARTIAL}*")):  # of a process that was killed
+            tf.io.gfile.remove(left)
         done = self._done()
         return [k for k in range(self.shards) if k not in done]
 
@@ -154,7 +157,7 @@ def write_whole(path: str, put: Callable[[str], None]) -> None:
     import uuid
 
     folder, _, name = path.rpartition("/")
-    partial = f"{folder}/.{uuid.uuid4().hex}-{name}"
+    partial = f"{folder}/{_PARTIAL}{uuid.uuid4().hex}-{name}"
     try:
         put(partial)
         tf.io.gfile.rename(partial, path, overwrite=True)

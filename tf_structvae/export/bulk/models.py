@@ -16,13 +16,25 @@ def opened(path: str) -> LoadedModel:
     return load(path)
 
 
-def digest(path: str) -> str:
-    """Of the files of a model: the same for the same weights and signatures.
+def path(given: str) -> str:
+    """Where a model is, for processes that may work in another directory.
+
+    Args:
+      given: see `load`.
 
     Raises:
       FileNotFoundError: there is none.
     """
-    found = find(Path(path))
+    return str(find(Path(given)).absolute())
+
+
+def digest(path: str) -> str:
+    """Of the files of a model: the same for the same weights and signatures.
+
+    Args:
+      path: of one that is there.
+    """
+    found = Path(path)
     files = [found] if found.is_file() else sorted(p for p in found.rglob("*") if p.is_file())
     total = hashlib.sha256()
     for file in files:

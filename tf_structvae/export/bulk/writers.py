@@ -10,8 +10,6 @@ import tensorflow as tf
 
 from tf_structvae.export.bulk.job import Job, write, write_whole
 
-FORMATS = ("png", "numpy", "tfrecord")
-
 
 def write_pictures(
     job: Job, kind: str, shard: int, numbers: Sequence[int], images: np.ndarray

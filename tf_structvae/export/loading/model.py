@@ -109,7 +109,7 @@ class LoadedModel:
         if count is None:
             count = 1 if latents is None else len(latents)
         checks.integer("count", count)
-        seeds = _seeds(seed, first, count)
+        seeds = _seeds(seed, range(first, first + count))
         if latents is None:
             return self._run("sample", self._labels(labels, count), seeds=seeds)["images"]
         given = self._labels(labels, count)
@@ -145,20 +145,20 @@ class LoadedModel:
           NotImplementedError: what was saved has no prior.
         """
         checks.integer("count", count)
-        seeds = _seeds(seed, first, count)
+        seeds = _seeds(seed, range(first, first + count))
         found = self._run("sample", self._labels(labels, count), seeds=seeds)["means"]
         return np.clip(found, 0.0, 1.0)
 
     def log_prob(
-        self, images: Any, seed: int = 0, labels: Any = None, first: int = 0
+        self, images: Any, seed: int = 0, labels: Any = None, numbers: Any = None
     ) -> dict[str, np.ndarray]:
         """The importance-weighted bound of log p(x), nats per image; see docs/export.md.
 
         Args:
           images: [K, H, W, C] in [0, 1].
-          seed: of z, a 32-bit integer; that of image i depends on `seed` and i alone.
+          seed: of z, a 32-bit integer; that of image number i depends on `seed` and i alone.
           labels: see `sample`.
-          first: the number i of the first image.
+          numbers: i of each image, [K]; None: 0 to K - 1.
 
         Returns:
           What the signature `log_prob` gives, each [K].
@@ -168,7 +168,9 @@ class LoadedModel:
           NotImplementedError: what was saved has no encoder.
         """
         x = self._images("images", images)
-        seeds = _seeds(seed, first, len(x))
+        seeds = _seeds(seed, range(len(x)) if numbers is None else numbers)
+        if len(seeds) != len(x):
+            raise ValueError(f"numbers must be one for each of {len(x)} images, got {len(seeds)}.")
         return self._run("log_prob", self._labels(labels, len(x)), images=x, seeds=seeds)
 
     def decode(self, latents: Any = None, labels: Any = None) -> tfp.distributions.Distribution:
@@ -328,18 +330,20 @@ class LoadedModel:
         return {"labels": np.broadcast_to(y, [count]).astype(np.int32)}
 
 
-def _seeds(seed: int, first: int, count: int) -> np.ndarray:
-    """Those of pictures `first` and on, int32 [count, 2].
+def _seeds(seed: int, numbers: Any) -> np.ndarray:
+    """Those of pictures of these numbers, int32 [K, 2].
 
     Raises:
-      ValueError: one that is no 32-bit integer.
+      ValueError: one that is no 32-bit integer, or a number below 0.
     """
     checks.integer("seed", seed, -(2**31))
-    checks.integer("first", first, 0)
-    for name, value in (("seed", seed), ("first + count", first + count)):
-        if value >= 2**31:
-            raise ValueError(f"{name} must be an integer below 2**31, got {value}.")
-    return np.stack([np.full(count, seed), np.arange(first, first + count)], 1).astype(np.int32)
+    found = np.asarray(numbers, np.int64)
+    for name, least, largest in (("seed", seed, seed), ("a number", found.min(), found.max())):
+        if largest >= 2**31:
+            raise ValueError(f"{name} must be an integer below 2**31, got {largest}.")
+        if name != "seed" and least < 0:
+            raise ValueError(f"{name} of a picture (first) must be at least 0, got {least}.")
+    return np.stack([np.full(found.shape, seed), found], -1).astype(np.int32)
 
 
 def _slice(function: Callable, inputs: dict[str, np.ndarray], first: int) -> dict[str, np.ndarray]:
