@@ -48,6 +48,19 @@ def test_numbers_that_are_refused(name, value):
         vae_arguments.check_numbers(**{**NUMBERS, name: value})
 
 
+@pytest.mark.parametrize("emitted", [7, 8, 9, 10])
+def test_an_encoder_emits_an_even_number(emitted):
+    encoder = keras.Sequential(
+        [keras.Input(SHAPE), keras.layers.Flatten(), keras.layers.Dense(emitted)]
+    )
+    decodes = keras.Sequential([keras.Input((emitted // 2,)), keras.layers.Dense(2)])
+    if emitted % 2 == 0:
+        vae_arguments.check_networks(encoder, decodes, 0)
+        return
+    with pytest.raises(ValueError, match=rf"an even number; it emits \(None, {emitted}\)"):
+        vae_arguments.check_networks(encoder, decodes, 0)
+
+
 def decoder(takes, emits):
     return SimpleNamespace(input_shape=takes, output_shape=emits)
 
