@@ -31,14 +31,17 @@ def listing(path: str, name: str | None = None) -> str:
     return "\n".join([f'```python title="{path}"', *lines, "```"])
 
 
+def sources(program: str) -> list[str]:
+    """That of a program, and of the modules of flags that it shares with others."""
+    text = (ROOT / f"tf_structvae/programs/{program}.py").read_text()
+    shared = dict.fromkeys(re.findall(r"\.programs(?:\.| import )(\w+_flags)\b", text))
+    return [text, *(found for name in shared for found in sources(name))]
+
+
 def flags(program: str) -> list[tuple[str, str, str, str]]:
     """(name, kind, default, help) of the flags of a program, read from its source."""
-    programs = ROOT / "tf_structvae/programs"
-    source = (programs / f"{program}.py").read_text()
-    if "import bulk_flags" in source:  # what programs share
-        source += (programs / "bulk_flags.py").read_text().partition("import annotations")[2]
     found = []
-    for node in ast.walk(ast.parse(source)):
+    for node in (node for text in sources(program) for node in ast.walk(ast.parse(text))):
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
             continue
         kind = re.fullmatch(r"DEFINE_(\w+)", node.func.attr)

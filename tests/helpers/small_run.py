@@ -12,3 +12,24 @@ def smoke(data_dir, tmp_path, **train):
     c.export_dir = str(tmp_path / "models")
     c.train.update(train)
     return c
+
+
+def save_untrained(directory, data_dir, **changes):
+    """A run without a step.
+
+    Args:
+      directory: of the run.
+      data_dir: of its data.
+      **changes: of the config, by their path.
+    """
+    import keras
+
+    from tf_structvae.training.experiment import Experiment
+
+    config = smoke(data_dir, directory.parent)
+    config.update_from_flattened_dict(changes)
+    experiment = Experiment(config, directory)
+    experiment.start()
+    experiment.checkpoints.save(0)
+    keras.backend.clear_session()
+    return directory

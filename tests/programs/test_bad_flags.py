@@ -122,6 +122,16 @@ CASES = [
             (["--workdir=nowhere", "--kind=gamma"], "kind"),
             (["--workdir=nowhere", "--components=0"], "components"),
         ],
+        "prepare": [
+            ([], "config must have a value"),
+            ([SMOKE, "--workers=2"], "--runner must be given with --runner_option and --workers"),
+            ([SMOKE, "--workers=-1"], "workers"),
+            ([SMOKE, "--runner=local"], "runner must be left out for avatars"),
+            (
+                [SMOKE, "--runner=local", "--runner_option=x"],
+                "an option of the runner must be '--name=value', got 'x'",
+            ),
+        ],
         "suggest_targets": [
             ([], "config must have a value"),
             ([SMOKE, "--kl_target=-1"], "kl_target = -1 nats per image cannot be met"),

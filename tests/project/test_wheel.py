@@ -16,6 +16,10 @@ import editor_models
 import pytest
 
 ROOT = Path(__file__).parents[2]
+sys.path.append(str(ROOT / "docs/hooks"))
+
+import pages  # noqa: E402
+
 PROGRAMS = sorted(p.name for p in (ROOT / "bin").iterdir() if p.is_file())
 
 
@@ -67,7 +71,7 @@ def test_wheel_declares_a_command_for_each_program(wheel):
     found = dict(re.findall(r"^(structvae-\S+) = (\S+)$", text, re.M))
     assert found == {f"structvae-{p}": f"tf_structvae.programs.{p}:run" for p in PROGRAMS}
     modules = {p.stem for p in (ROOT / "tf_structvae/programs").glob("*.py")}
-    assert modules - set(PROGRAMS) == {"__init__", "bulk_flags", "command"}
+    assert modules - set(PROGRAMS) == {"__init__", "bulk_flags", "command", "runner_flags"}
 
 
 @pytest.fixture(scope="module")
@@ -100,10 +104,9 @@ def start(command, *words, cwd, **options):
 def test_installed_command_helps(installed, program, tmp_path):
     done = start(installed / f"structvae-{program}", "--help", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    source = (ROOT / f"tf_structvae/programs/{program}.py").read_text()
+    source, *shared = pages.sources(program)
     assert done.stdout.startswith(ast.get_docstring(ast.parse(source)))
-    if "import bulk_flags" in source:  # what programs share
-        source += (ROOT / "tf_structvae/programs/bulk_flags.py").read_text()
+    source = "".join([source, *shared])
     named = set(re.findall(r"^ *--(?:\[no\])?(\w+):", done.stdout, re.M))
     assert named == set(re.findall(r'DEFINE_\w+\(\s*"(\w+)"', source)) != set()
 

@@ -1,15 +1,14 @@
 """Table 1 of two small models: its numbers, what is skipped, and what is refused."""
 
 import dataclasses
-import importlib.util
 import json
 import shutil
 
 import fake_inception
-import keras
 import numpy as np
 import pytest
 from forked import run
+from small_run import save_untrained
 
 from tf_structvae import priors
 from tf_structvae.datasets import pipeline
@@ -26,29 +25,15 @@ FLAGS = ["--images=40", "--importance_samples=3", "--importance_images=10", "--r
 TINY = Settings(images=40, importance_images=10, importance_samples=3, resamples=3)
 
 
-def save(directory, data_dir, **changes):
-    spec = importlib.util.spec_from_file_location("smoke", "configs/smoke.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    config = module.get_config()
-    config.data.dir = data_dir
-    config.update_from_flattened_dict(changes)
-    experiment = Experiment(config, directory)
-    experiment.start()
-    experiment.checkpoints.save(0)  # untrained
-    keras.backend.clear_session()
-    return directory
-
-
 @pytest.fixture(scope="module")
 def ours(data_dir, tmp_path_factory):
-    return save(tmp_path_factory.mktemp("runs") / "ours", data_dir)
+    return save_untrained(tmp_path_factory.mktemp("runs") / "ours", data_dir)
 
 
 @pytest.fixture(scope="module")
 def standard(data_dir, tmp_path_factory):
     changes = {"name": "plain", "model.likelihood": "independent"}
-    return save(tmp_path_factory.mktemp("runs") / "standard", data_dir, **changes)
+    return save_untrained(tmp_path_factory.mktemp("runs") / "standard", data_dir, **changes)
 
 
 def test_program(ours, standard, tmp_path):
@@ -159,7 +144,7 @@ def test_other_weights_are_another_model(ours):
 
 @pytest.mark.long
 def test_models_of_unlike_data_get_tables_of_their_own(ours, data_dir, tmp_path):
-    grey = save(tmp_path / "grey", data_dir, **{"name": "grey", "data.channels": 1})
+    grey = save_untrained(tmp_path / "grey", data_dir, **{"name": "grey", "data.channels": 1})
     runs = run_labels.check_runs([ours, grey], "last")
     written = direct(runs, tmp_path, settings=Settings(40, 10, 0, 3))
     found = json.loads(written.numbers.read_text())["data_sets"]

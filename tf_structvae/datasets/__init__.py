@@ -8,7 +8,7 @@ print(sv.datasets.info("avatars"))
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tf_structvae.datasets.drawn.annotators import draw_annotated_shapes
 from tf_structvae.datasets.folder.annotations import load_annotations
@@ -16,6 +16,9 @@ from tf_structvae.datasets.source import Info, Source
 from tf_structvae.datasets.spec import FITS, NAMES, Spec
 from tf_structvae.datasets.splits import SPLITS
 from tf_structvae.utilities import checks
+
+if TYPE_CHECKING:
+    from tf_structvae.utilities.pipelines import Runner
 
 __all__ = [
     "FITS",
@@ -32,22 +35,25 @@ __all__ = [
 ]
 
 
-def prepare(spec: Spec, split: str) -> Source:
+def prepare(spec: Spec, split: str, runner: Runner | None = None) -> Source:
     """Makes the records of a data set if need be, and opens one split.
 
     Args:
       spec: which data set, and how its images are fitted.
       split: one of `SPLITS`.
+      runner: of Apache Beam, to deal out the work of celeb_a, ukbb and image_folder; None for
+        this machine without it.
 
     Returns:
       The split, ready to be read.
 
     Raises:
       ValueError, FileNotFoundError, ImportError: what is missing, and what to do.
+      RuntimeError: the runner failed.
     """
     from tf_structvae.datasets import preparation
 
-    return preparation.prepare(spec, split)
+    return preparation.prepare(spec, split, runner)
 
 
 def info(name: str, **options: Any) -> Info:

@@ -6,18 +6,24 @@ import contextlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
 from absl import logging
 from filelock import FileLock, Timeout
 
-from tf_structvae.datasets import registry, resize
+from tf_structvae.datasets import dealt, registry, resize
 from tf_structvae.datasets.source import Info, Source
 from tf_structvae.datasets.spec import Spec
 from tf_structvae.datasets.splits import SPLITS
 from tf_structvae.utilities import files
+
+if TYPE_CHECKING:
+    from tf_structvae.utilities.pipelines import Runner
+
+_WAITING = "work"  # results of a runner, until the records are there
+_ALONE = "a runner prepares celeb_a, ukbb and image_folder; this one is ready soon without."
 
 
 def _tells_something(record: Any) -> bool:
@@ -53,21 +59,34 @@ def _remove_left_over(builder: Any) -> None:
                 shutil.rmtree(left, ignore_errors=True)
 
 
-def built(opened: registry.Opened) -> Any:
+def built(opened: registry.Opened, runner: Runner | None = None) -> Any:
     """A builder whose records are there.
+
+    Args:
+      opened: the data set.
+      runner: of Apache Beam, to deal out the work; None for this machine without it.
 
     Raises:
       OSError: the disk is full, or cannot be written.
+      RuntimeError: the runner failed.
+      ValueError: there is nothing that it could do for this data set.
     """
     builder = opened.make()
+    if runner is not None and not hasattr(builder, "deal"):
+        raise ValueError(f"runner must be left out for {builder.name}: {_ALONE}")
     if builder.is_prepared():  # perhaps where nobody may write
         return builder
     directory = str(builder.data_dir)
+    new, waiting = opened.make(), f"{directory}.{_WAITING}"
+    if runner is not None:
+        new.deal = dealt.by_runner(runner, waiting)
     try:
         with _building(directory):
             if opened.own and "://" not in directory:
                 _remove_left_over(builder)
-            opened.prepare(opened.make())
+            opened.prepare(new)
+        if runner is not None and tf.io.gfile.exists(waiting):
+            tf.io.gfile.rmtree(waiting)
     except Exception as error:
         if not files.is_full(error):
             raise
@@ -167,7 +186,7 @@ def open_split(opened: registry.Opened, builder: Any, spec: Spec, split: str) ->
     )
 
 
-def prepare(spec: Spec, split: str) -> Source:
+def prepare(spec: Spec, split: str, runner: Runner | None = None) -> Source:
     """Makes the records of a data set if need be, and opens one split.
 
     Raises:
@@ -177,5 +196,5 @@ def prepare(spec: Spec, split: str) -> Source:
     if split not in SPLITS:
         raise ValueError(f"split must be one of {SPLITS}, got {split!r}.")
     opened = registry.open(spec)
-    source = open_split(opened, built(opened), spec, split)
+    source = open_split(opened, built(opened, runner), spec, split)
     return source.take(spec.limit) if split == "train" and spec.limit else source

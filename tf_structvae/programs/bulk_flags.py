@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from absl import flags
 
-from tf_structvae.programs import command
+from tf_structvae.programs.runner_flags import RunnerFlags, resumable
 
 if TYPE_CHECKING:
     from tf_structvae.export.bulk.inputs import Folder, Records
@@ -43,15 +43,7 @@ class BulkFlags:
         self._label = flags.DEFINE_string(
             "label", None, "Of a conditional model: a class, or its number."
         )
-        self._runner = flags.DEFINE_string(
-            "runner", "local", "local, or one of Beam's: FlinkRunner, SparkRunner, DataflowRunner."
-        )
-        self._options = flags.DEFINE_multi_string(
-            "runner_option", [], "'--name=value' for the runner; give it several times."
-        )
-        self._workers = flags.DEFINE_integer(
-            "workers", 0, "Processes of --runner=local; 0: one a core.", lower_bound=0
-        )
+        self._runner = RunnerFlags()
 
     @property
     def output(self) -> str:
@@ -111,15 +103,12 @@ class BulkFlags:
         """
         from tf_structvae.utilities import pipelines
 
-        job, how = work.job, (self._runner.value, self._workers.value, self._options.value)
-        pipelines.options(*how)
+        job, runner = work.job, self._runner.runner()
         missing = job.begin()
         if len(missing) < job.shards:
             print(f"{job.shards - len(missing)} of {job.shards} shards are there.")
-        try:
-            pipelines.run(work, missing, *how, job.images_done, job.count, label)
-        except RuntimeError as error:  # Beam's own holds tracebacks of its workers
-            command.fail(f"{error}\nWhat is done stays; the same command goes on with the rest.")
+        with resumable():
+            pipelines.run(work, missing, runner, job.images_done, job.count, label)
         left_out = job.left_out()
         for image in left_out[:10]:
             print(f"left out  {image['name']}: {image['reason']}")

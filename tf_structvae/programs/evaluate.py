@@ -7,6 +7,7 @@ from pathlib import Path
 from absl import flags
 
 from tf_structvae.programs import command
+from tf_structvae.programs.runner_flags import RunnerFlags, resumable
 
 _WORKDIR = flags.DEFINE_multi_string("workdir", [], "A run's directory; give it several times.")
 _CHECKPOINT = flags.DEFINE_enum(
@@ -49,13 +50,14 @@ _PARTS = flags.DEFINE_string(
     "parts", None, "Where the scores of each model are kept; default models/ in --output."
 )
 _SEED = flags.DEFINE_integer("seed", 0, "Of z and all noise.")
+_RUNNER = RunnerFlags()
 _FORCE = flags.DEFINE_boolean("force", False, "Compute again what is there.")
 
 
 def main() -> None:
-    from tf_structvae.evaluation import features, inception
-    from tf_structvae.studies import evaluate, run_labels
+    from tf_structvae.studies import evaluate, evaluation_features, run_labels
     from tf_structvae.studies.collection import Settings
+    from tf_structvae.studies.evaluated_model import Places
 
     settings = Settings(
         images=_IMAGES.value,
@@ -69,26 +71,30 @@ def main() -> None:
         components=_COMPONENTS.value,
     )
     chosen = run_labels.check_runs(_WORKDIR.value, _CHECKPOINT.value)
+    named = (tuple(_FEATURES.value), _INCEPTION.value)
     try:
-        networks = [features.extractor(name) for name in dict.fromkeys(_FEATURES.value)]
-        if _INCEPTION.value:
-            networks.insert(0, inception.extractor(_INCEPTION.value))
+        networks = evaluation_features.extractors(*named)
     except ImportError as error:
         raise ValueError(error) from error
-    cache = Path(_CACHE.value) if _CACHE.value else None
+    output = Path(_OUTPUT.value)
+    places = Places.within(output, _path(_CACHE.value), _path(_PARTS.value))
+    force, runner = _FORCE.value, _RUNNER.given()
+    if runner is not None:
+        from tf_structvae.studies import dealt_evaluation
+
+        with resumable():
+            dealt_evaluation.run(chosen, *named, settings, places, runner, _CHECKPOINT.value, force)
+        force = False  # it is all new
     written = evaluate.evaluate(
-        chosen,
-        networks,
-        settings,
-        Path(_OUTPUT.value),
-        cache,
-        _CHECKPOINT.value,
-        _FORCE.value,
-        Path(_PARTS.value) if _PARTS.value else None,
+        chosen, networks, settings, output, places.cache, _CHECKPOINT.value, force, places.parts
     )
     print(f"\n{written.text}\n\ntables    {written.tables}\nnumbers   {written.numbers}")
     if networks:
         print(f"picture   {written.picture}")
+
+
+def _path(given: str | None) -> Path | None:
+    return Path(given) if given else None
 
 
 def run() -> None:

@@ -9,19 +9,15 @@ from typing import Any, NamedTuple
 
 import keras
 
-from tf_structvae.datasets import pipeline
-from tf_structvae.evaluation.feature_set import KEPT, FeatureSet
 from tf_structvae.evaluation.features import Extractor
-from tf_structvae.studies import collection, combine_seeds, feature_cache, plot, table
+from tf_structvae.studies import combine_seeds, plot, table
 from tf_structvae.studies import evaluated_prior as prior_lib
 from tf_structvae.studies.collection import Settings
-from tf_structvae.studies.model_scores import ModelScores
+from tf_structvae.studies.evaluated_model import EvaluatedModel, Places
 from tf_structvae.studies.part_store import PartStore
+from tf_structvae.studies.references import References
 from tf_structvae.studies.run_labels import recipes
-from tf_structvae.training.experiment import Experiment
 from tf_structvae.utilities.files import save_figure, write_whole
-
-_REFERENCE_BATCH = 50
 
 
 class Written(NamedTuple):
@@ -78,34 +74,28 @@ def evaluate(
     Raises:
       OSError, ValueError: a run that cannot be loaded, or files that cannot be written.
     """
-    cache = cache or output / "reference"
     output.mkdir(parents=True, exist_ok=True)
+    places = Places.within(output, cache, parts)
     groups: dict[str, dict[str, Any]] = {}
-    references: dict[str, dict[str, FeatureSet]] = {}
-    floors: dict[str, dict[str, Any]] = {}
+    references: dict[str, References] = {}
     stores: dict[str, PartStore] = {}
     named = recipes(runs)
     for label, path, prior in ((k, p, prior) for k, p in runs.items() for prior in settings.priors):
         own = prior_lib.label(label, prior, settings.priors)
         print(f"{own}: {path}", flush=True)
-        experiment = Experiment.load(path, checkpoint)
-        data, key, settings_of_data = _data(experiment, settings)
-        if key not in references:
-            references[key] = {
-                n.name: _reference(n, data, settings_of_data, cache) for n in networks
-            }
-            floors[key] = _floor(experiment, networks, references[key], settings, cache)
+        model = EvaluatedModel(path, prior, settings, places.parts, checkpoint, force)
+        experiment = model.experiment
+        data = References(experiment, settings, places.cache)
+        if data.key not in references:
+            data.find(networks)
+            references[data.key] = data
+        data = references[data.key]
         group = groups.setdefault(
-            key, {"data": settings_of_data, "floor": floors[key], "models": {}}
+            data.key, {"data": data.about, "floor": data.floor(networks), "models": {}}
         )
-        folder = parts or output / "models"
-        name = f"{_file_name(path)}-{checkpoint}"
-        prior_lib.take(experiment, prior, settings, folder / f"{name}-{prior}.npz", force)
-        # at latents of posteriors all but the distances is that of the own prior
-        part = name if prior in ("own", "posterior") else f"{name}-{prior}"
-        if part not in stores:
-            stores[part] = PartStore(folder / f"{part}.json", force)
-        found = ModelScores(experiment, prior_lib.settings_of(prior, settings), stores[part])
+        if model.part not in stores:
+            stores[model.part] = model.store()
+        found = model.scores(stores[model.part])
         group["models"][own] = {
             "workdir": str(path),
             "checkpoint": checkpoint,
@@ -114,54 +104,10 @@ def evaluate(
             "seed": int(experiment.config.seed),
             "step": experiment.step,
             **found.measures(),
-            "distances": found.distances(networks, references[key], settings_of_data),
+            "distances": found.distances(networks, data.features, data.about),
         }
         keras.backend.clear_session()
     return _write(groups, titles(networks), settings, output)
-
-
-def _file_name(path: Path) -> str:
-    """Of a run; two runs of one name in two directories differ."""
-    return f"{path.resolve().name}-{feature_cache.fingerprint(str(path.resolve()))[:8]}"
-
-
-def _data(experiment: Experiment, settings: Settings):
-    split = settings.reference_split
-    found = collection.source(experiment, split, settings.images)
-    about = collection.data_settings(experiment, found, split)
-    return found, feature_cache.fingerprint(about), about
-
-
-def _reference(network: Extractor, data, settings_of_data, cache: Path) -> FeatureSet:
-    def make() -> FeatureSet:
-        batches = pipeline.evaluation_batches(data, _REFERENCE_BATCH)
-        label = f"{data.info.name}: {network.name}"
-        watched = collection.watched(batches, data.count, label)
-        return collection.collect(watched, [network])[network.name]
-
-    settings = {**feature_cache.feature_settings(network, KEPT), "data": settings_of_data}
-    return feature_cache.cached(cache, settings, make)
-
-
-def _floor(
-    experiment: Experiment,
-    networks: Sequence[Extractor],
-    references: dict[str, FeatureSet],
-    settings: Settings,
-    cache: Path,
-) -> dict[str, Any]:
-    """Distances of other images of the same data: what no model should be expected to beat."""
-    split = "train" if settings.reference_split != "train" else "test"
-    data = collection.source(experiment, split, settings.images)
-    about = collection.data_settings(experiment, data, split)
-    return {
-        n.name: {
-            split: collection.distance(
-                references[n.name], _reference(n, data, about, cache), n, settings
-            )
-        }
-        for n in networks
-    }
 
 
 def _names(groups: dict[str, dict[str, Any]]) -> dict[str, str]:

@@ -89,6 +89,7 @@ class ModelScores:
         networks: Sequence[Extractor],
         references: Mapping[str, FeatureSet],
         reference_settings: Mapping[str, Any],
+        kinds: Sequence[str] = scores.KINDS,
     ) -> dict[str, dict[str, Any]]:
         """Table 1's rows: {features: {kind: scores}}; see `distance`.
 
@@ -96,10 +97,11 @@ class ModelScores:
           networks: the features.
           references: those of the data, for each network's name.
           reference_settings: of the data.
+          kinds: of `scores.KINDS`.
         """
-        kinds: Sequence[str] = scores.KINDS
         if not config_lib.has_factor(self._experiment.config):
-            kinds = kinds[:2]  # its samples have the noise of every pixel anyway
+            # its samples have the noise of every pixel anyway
+            kinds = [kind for kind in kinds if kind != "noisy_samples"]
         for kind in kinds:
             wanted = {
                 n.name: self._distance_settings(n, reference_settings, kind) for n in networks

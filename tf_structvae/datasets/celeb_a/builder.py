@@ -7,6 +7,7 @@ every image once to see that it is whole.
 
 from __future__ import annotations
 
+import functools
 import io
 import re
 from collections.abc import Iterator
@@ -17,9 +18,11 @@ from absl import logging
 from etils import epath
 
 from tf_structvae.datasets.celeb_a import files
+from tf_structvae.datasets.dealt import Deal
 from tf_structvae.datasets.splits import SPLITS
 
 SHAPE = (218, 178, 3)
+_PART = 256  # images that are checked at a time: an archive is opened for each
 
 _DESCRIPTION = """\
 CelebFaces Attributes (CelebA), aligned and cropped: 202,599 photographs of 10,177 celebrities, each
@@ -48,6 +51,9 @@ class CelebA(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: 
     name = "celeb_a"  # not registered: within TFDS the name stays with TFDS's own builder
     VERSION = tfds.core.Version("2.1.0")
     RELEASE_NOTES = {"2.1.0": "As TFDS's own 2.1.0, without the download."}
+
+    deal: Deal | None = None
+    """Decodes the images beforehand; without it each is decoded when it is written."""
 
     def __init__(self, *, manual_dir: str = "", **kwargs):
         super().__init__(**kwargs)
@@ -83,12 +89,27 @@ class CelebA(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: 
     ) -> Iterator[tuple[int, dict]]:
         from tqdm.auto import tqdm
 
+        self._check_all(split, layout, listing)
         with files.open_images(layout.images) as (_, read):
             names = tqdm(listing.splits[split], desc=f"celeb_a {split}", unit=" images")
             for index, name in enumerate(names):
                 data = read(name)
-                files.check_image(data, name)
+                if self.deal is None:
+                    files.check_image(data, name)
                 yield index, {"image": io.BytesIO(data), **_annotations(name, listing)}
+
+    def _check_all(self, split: str, layout: files.Layout, listing: files.Listing) -> None:
+        """
+        Raises:
+          ValueError: an image is damaged; the first one.
+        """
+        if self.deal is None:
+            return
+        names = listing.splits[split]
+        parts = [tuple(names[i : i + _PART]) for i in range(0, len(names), _PART)]
+        for _, problem in self.deal(functools.partial(files.first_problem, layout.images), parts):
+            if problem:
+                raise ValueError(problem)
 
 
 def _annotations(name: str, listing: files.Listing) -> dict[str, dict]:

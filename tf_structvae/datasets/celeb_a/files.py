@@ -140,6 +140,22 @@ def check_image(data: bytes, name: str) -> None:
         raise ValueError(f"image {name} cannot be decoded ({error}); {wanted}.") from error
 
 
+def first_problem(images: Path, names: Sequence[str]) -> str:
+    """Why the first of these images that is none cannot be used; "" if all are whole.
+
+    Args:
+      images: the archive, or the folder.
+      names: of the images.
+    """
+    try:
+        with open_images(images) as (_, read):
+            for name in names:
+                check_image(read(name), name)
+    except ValueError as error:
+        return str(error)
+    return ""
+
+
 def read_table(path: Path, columns: Sequence[str]) -> Table:
     """Reads one of the lists: the authors' text, or the CSV form of the Kaggle mirror.
 

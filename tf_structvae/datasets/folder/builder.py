@@ -18,6 +18,7 @@ import tensorflow_datasets as tfds
 from tqdm.auto import tqdm
 
 from tf_structvae.datasets import resize
+from tf_structvae.datasets.dealt import Deal
 from tf_structvae.datasets.folder import image_files
 from tf_structvae.datasets.folder.config import ImageFolderConfig, config_name, make_config
 from tf_structvae.datasets.folder.image_files import Refused
@@ -48,6 +49,8 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First release."}
     BUILDER_CONFIGS: list[ImageFolderConfig] = []
+    deal: Deal = staticmethod(image_files.in_threads)
+    """Fits the files; `preparation` may put a runner here."""
     _started: bool
     _refused: list[tuple[str, Refused]]
     _transparent: int
@@ -115,7 +118,9 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder):
         c = self.builder_config
         files = [f for f in c.listing.files if f.split == split]
         count = 0
-        fitted = image_files.in_threads(self._fit, files)
+        channels = self.info.features["image"].shape[-1]
+        fit = functools.partial(_fit, c.root, c.background, channels, (c.height, c.width), c.policy)
+        fitted = self.deal(fit, files)
         for file, made in tqdm(fitted, f"fitting {split}", len(files), leave=False, unit="image"):
             if isinstance(made, Refused):
                 if c.strict:
@@ -133,17 +138,6 @@ class ImageFolder(tfds.core.GeneratorBasedBuilder):
             )
         if split == SPLITS[-1] and self._refused:
             self._write_skipped()
-
-    def _fit(self, file: File) -> _Fitted | Refused:
-        c = self.builder_config
-        try:
-            decoded = image_files.decode(_read(c.root, file), c.background)
-        except Refused as why:
-            return why
-        image = resize.to_channels_pillow(decoded.image, self.info.features["image"].shape[-1])
-        png = io.BytesIO()
-        resize.fit_pillow(image, (c.height, c.width), c.policy).save(png, format="PNG")
-        return _Fitted(png.getvalue(), decoded.transparent)
 
     def _refuse_all(self, files: Sequence[File]) -> None:
         """Strict mode's error, after a look at all files that were not decoded yet."""
@@ -173,6 +167,24 @@ def _read(root: str, file: File) -> bytes:
             return f.read()
     except (OSError, tf.errors.OpError) as error:
         raise Refused("cannot be read", str(error)) from error
+
+
+def _fit(
+    root: str,
+    background: tuple[int, int, int],
+    channels: int,
+    size: tuple[int, int],
+    policy: str,
+    file: File,
+) -> _Fitted | Refused:
+    try:
+        decoded = image_files.decode(_read(root, file), background)
+    except Refused as why:
+        return why
+    image = resize.to_channels_pillow(decoded.image, channels)
+    png = io.BytesIO()
+    resize.fit_pillow(image, size, policy).save(png, format="PNG")
+    return _Fitted(png.getvalue(), decoded.transparent)
 
 
 def _check(root: str, file: File) -> Refused | None:

@@ -60,7 +60,7 @@ def decode(data: bytes, background: tuple[int, int, int] = _WHITE) -> Decoded:
       Refused: any other file. JPEG and WebP hold no checksum, so damage that leaves one decodable
         passes.
     """
-    from PIL import Image, ImageOps
+    from PIL import Image, ImageOps, UnidentifiedImageError
 
     if not data:
         raise Refused("empty (zero bytes)")
@@ -74,6 +74,10 @@ def decode(data: bytes, background: tuple[int, int, int] = _WHITE) -> Decoded:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise Refused(_too_large(), str(error)) from error
+    except UnidentifiedImageError as error:  # its own text names an object of Python
+        if not data.startswith(_SIGNATURES):
+            raise Refused("not a PNG, JPEG or WebP image") from error
+        raise Refused("corrupt or truncated", "its header cannot be read") from error
     except Exception as error:  # Pillow raises nearly anything on a damaged file
         if not data.startswith(_SIGNATURES):
             raise Refused("not a PNG, JPEG or WebP image") from error

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from tqdm.auto import tqdm
 
+from tf_structvae.datasets.dealt import Deal
 from tf_structvae.datasets.nifti import slicing as nifti
 from tf_structvae.datasets.nifti.files import Volume
 from tf_structvae.utilities import worker_processes
@@ -40,6 +41,7 @@ def fill(
     slicing: nifti.Slicing,
     strict: bool = False,
     workers: int | None = None,
+    deal: Deal | None = None,
 ) -> dict[str, str]:
     """Cuts the volumes that are not in the cache yet, one at a time in each process.
 
@@ -50,6 +52,7 @@ def fill(
       slicing: how they are cut.
       strict: whether the first volume that cannot be used ends it.
       workers: number of processes; None for one a core, 1 for this one alone.
+      deal: cuts them in place of such processes.
 
     Returns:
       The reason for each volume that cannot be used, by its name.
@@ -66,7 +69,7 @@ def fill(
     done = len(volumes) - len(todo)
     with (
         tqdm(total=len(volumes), initial=done, desc="volumes", unit="volume") as bar,
-        contextlib.closing(_all(work, todo, workers)) as reasons,
+        contextlib.closing(_all(work, todo, workers, deal)) as reasons,
     ):
         for volume, reason in zip(todo, reasons, strict=True):
             bar.update()
@@ -77,7 +80,12 @@ def fill(
     return problems
 
 
-def _all(work: Callable, volumes: Sequence[Volume], workers: int) -> Generator[str, None, None]:
+def _all(
+    work: Callable, volumes: Sequence[Volume], workers: int, deal: Deal | None
+) -> Generator[str, None, None]:
+    if deal is not None:
+        yield from (reason for _, reason in deal(work, volumes))
+        return
     if workers <= 1:
         yield from map(work, volumes)
         return

@@ -33,6 +33,7 @@ UNREADABLE = (
     zipfile.BadZipFile,
     nib.filebasedimages.ImageFileError,
     nib.spatialimages.HeaderDataError,
+    nib.wrapstruct.WrapStructError,  # shorter than a header
 )
 _MOST_PIXELS = 8192  # a side; a spacing that asks for more is a mistake
 

@@ -19,6 +19,7 @@ import tensorflow_datasets as tfds
 from absl import logging
 
 from tf_structvae.datasets import splits
+from tf_structvae.datasets.dealt import Deal
 from tf_structvae.datasets.nifti import cache
 from tf_structvae.datasets.nifti import files as nifti_files
 from tf_structvae.datasets.nifti import slicing as nifti
@@ -155,6 +156,8 @@ class UKBB(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First release."}
     builder_config: UKBBConfig
+    deal: Deal | None = None
+    """Cuts the volumes; without it processes of this machine do."""
 
     def _info(self) -> tfds.core.DatasetInfo:
         c = self.builder_config
@@ -201,7 +204,7 @@ class UKBB(tfds.core.GeneratorBasedBuilder):
         _refuse_empty_splits(c, whose, skipped)
         ordered = sorted(whose, key=lambda v: (whose[v], v.name))
         skipped |= cache.fill(
-            self._cache(), c.manual_dir, ordered, c.slicing(), c.strict, c.workers
+            self._cache(), c.manual_dir, ordered, c.slicing(), c.strict, c.workers, self.deal
         )
         whose = {v: whose[v] for v in ordered if v.name not in skipped}
         _warn(skipped, len(whose))

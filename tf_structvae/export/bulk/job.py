@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow as tf
 
-from tf_structvae.utilities import checks
+from tf_structvae.utilities import checks, remote_files
 
 _JOB = "job.json"
 _SHARDS = "shards"
-_PARTIAL = "partial-"  # how files are called that are being written
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,12 +80,14 @@ class Job:
         try:
             tf.io.gfile.makedirs(self.path(_SHARDS))
             if tf.io.gfile.exists(path):
-                self._check_same(json.loads(read_text(path)), about)
+                self._check_same(json.loads(remote_files.read(path)), about)
             else:
-                write(path, (json.dumps(about, indent=1) + "\n").encode())
+                remote_files.write(path, (json.dumps(about, indent=1) + "\n").encode())
         except tf.errors.OpError as error:
             raise OSError(f"output {self.directory} cannot be written: {error.message}") from error
-        for left in tf.io.gfile.glob(self.path(f"{_PARTIAL}*")):  # of a process that was killed
+        for left in tf.io.gfile.glob(
+            self.path(f"{remote_files.PARTIAL}*")
+        ):  # of a process that was killed
             tf.io.gfile.remove(left)
         done = self._done()
         return [k for k in range(self.shards) if k not in done]
@@ -125,42 +126,9 @@ class Job:
         """
         first, last = self.bounds(shard)
         about = {"first": first, "images": last - first - len(left_out), "left_out": list(left_out)}
-        write(self._record(shard), (json.dumps(about) + "\n").encode())
+        remote_files.write(self._record(shard), (json.dumps(about) + "\n").encode())
 
     def left_out(self) -> list[dict[str, Any]]:
         """Images that the shards that are done lack, in their order."""
-        found = (json.loads(read_text(self._record(k))) for k in sorted(self._done()))
+        found = (json.loads(remote_files.read(self._record(k))) for k in sorted(self._done()))
         return [image for record in found for image in record["left_out"]]
-
-
-def read_text(path: str) -> str:
-    """A text file."""
-    with tf.io.gfile.GFile(path) as f:
-        return f.read()
-
-
-def write(path: str, data: bytes) -> None:
-    """A file that is whole or not there."""
-
-    def put(partial: str) -> None:
-        with tf.io.gfile.GFile(partial, "wb") as f:
-            f.write(data)
-
-    write_whole(path, put)
-
-
-def write_whole(path: str, put: Callable[[str], None]) -> None:
-    """What `put` writes to the path that it is given, whole or not there.
-
-    Two workers that make one shard write the same, so that either may come last.
-    """
-    import uuid
-
-    folder, _, name = path.rpartition("/")
-    partial = f"{folder}/{_PARTIAL}{uuid.uuid4().hex}-{name}"
-    try:
-        put(partial)
-        tf.io.gfile.rename(partial, path, overwrite=True)
-    finally:
-        if tf.io.gfile.exists(partial):
-            tf.io.gfile.remove(partial)

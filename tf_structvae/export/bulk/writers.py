@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from tf_structvae.export.bulk.job import Job, write, write_whole
+from tf_structvae.export.bulk.job import Job
+from tf_structvae.utilities.remote_files import write, write_whole
 
 
 def write_pictures(
