@@ -22,8 +22,10 @@ def _clean_keras():
 
 @pytest.fixture(autouse=True, scope="module")
 def _free_memory():
+    """What outlives a module's fixtures stays, too: TensorFlow keeps millions of objects."""
     yield
     gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

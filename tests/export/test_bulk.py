@@ -254,6 +254,7 @@ def test_a_piece_that_fails_is_one_message_and_relative_paths_are_those_of_the_u
     np.testing.assert_array_equal(arrays(tmp_path / "out")["numbers"], range(24))
 
 
+@pytest.mark.long
 def test_shards_do_not_depend_on_the_number_of_workers(tmp_path):
     for workers in (1, 2):
         done = run(generate(tmp_path / str(workers), f"--workers={workers}"))

@@ -53,7 +53,7 @@ def test_the_total_variance_is_that_of_the_first_batch():
     np.testing.assert_allclose(found["structured_share"], share.mean(), rtol=1e-2)
 
 
-@pytest.mark.parametrize("target", [0.15, 0.8])
+@pytest.mark.parametrize("target", [pytest.param(0.15, marks=pytest.mark.long), 0.8])
 def test_the_share_meets_its_target(target):
     kl = sv.Constraint("kl", 2.0, rate=0.2, damping=5.0)
     head = sv.layers.LowRankNormalHead(

@@ -292,6 +292,7 @@ def test_latents_of_the_posterior(ours, tmp_path):
     assert load(direct(runs, tmp_path))["models"] == prior
 
 
+@pytest.mark.long
 def test_each_prior_has_rows_of_its_own(ours, tmp_path):
     """Fitted to the run's posteriors; the run keeps its prior, and what is there is not fitted
     again."""

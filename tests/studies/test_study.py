@@ -12,6 +12,7 @@ from study_config import CONFIG
 from tf_structvae.studies import variants
 
 
+@pytest.mark.long
 def test_study(data_dir, tmp_path):
     config = tmp_path / "tiny.py"
     config.write_text(CONFIG.format(data_dir=data_dir))

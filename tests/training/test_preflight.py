@@ -358,6 +358,7 @@ def run(*arguments):
     return forked.run("bin/train", "--config=configs/smoke.py", *arguments)
 
 
+@pytest.mark.long
 def test_preflight_flag_only_reports(data_dir, tmp_path):
     done = run("--preflight", f"--config.data.dir={data_dir}", f"--workdir={tmp_path / 'run'}")
     assert done.returncode == 0, done.stderr
