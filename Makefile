@@ -27,7 +27,7 @@ DEBIAN_TESTS ?= tests/distributions/test_linalg.py tests/distributions/test_low_
 LIMIT ?= 25
 MODULES ?=
 
-.PHONY: train compare demo install edit test test-all test-browser test-oldest test-debian chromium coverage mutation all-checks \
+.PHONY: train compare demo install edit test test-all test-browser test-benchmark test-oldest test-debian chromium coverage mutation all-checks \
     docs notebooks check format public-api constraints-oldest clean
 
 train: $(VENV)/.installed
@@ -67,6 +67,10 @@ chromium:
 # The site, in site/: open site/index.html. A warning is an error.
 docs: $(VENV)/.installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --clean
+
+# The benchmarks beside PyTorch, which is large.
+test-benchmark: $(VENV)/.installed-benchmark
+	$(BIN)/python -m pytest -q tests/benchmarks
 
 test-oldest: $(OLDEST_VENV)/.installed chromium
 	$(OLDEST_VENV)/bin/python -m pytest -q -n auto --maxprocesses=4 --dist=loadfile $(OLDEST_TESTS)
@@ -149,6 +153,10 @@ $(VENV)/.installed-test: $(VENV)/.installed
 
 $(VENV)/.installed-mutation: $(VENV)/.installed-test
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[mutation]'
+	@touch $@
+
+$(VENV)/.installed-benchmark: $(VENV)/.installed-test
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[benchmark]'
 	@touch $@
 
 $(VENV)/.installed-data: $(VENV)/.installed

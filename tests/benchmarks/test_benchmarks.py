@@ -29,22 +29,30 @@ def test_step_of_all_is_the_same_step():
     losses = []
     for implementation in ("ours", "tfp_covariance"):
         keras.utils.set_random_seed(0)
-        losses.append(float(np.ravel(train_step.build(implementation, PROBLEM)())[0]))
+        step, _ = train_step.build(implementation, PROBLEM)
+        losses.append(float(np.ravel(step())[0]))
     np.testing.assert_allclose(*losses, rtol=1e-4)
 
 
 def test_table_compares_with_ours_and_with_the_network():
+    measured = {"problem": PROBLEM, "peak_mb": 100.0, "operations": 4_000_000_000}
     results = [
-        {"implementation": name, "problem": PROBLEM, "seconds": s, "peak_mb": 100.0}
+        {"implementation": name, "seconds": s, **measured}
         for name, s in (("ours", 0.2), ("tfp_covariance", 0.5))
     ]
-    base = {"implementation": "standard VAE", "problem": {**PROBLEM, "rank": 25}}
+    base = {
+        "implementation": "standard VAE",
+        "problem": {**PROBLEM, "rank": 25},
+        "operations": 3_000_000_000,
+    }
     results.append({**base, "seconds": 0.15, "peak_mb": 90.0})
     results.append({**base, "implementation": "ours, XLA", "error": "fails"})
-    lines = train_step.table(results).splitlines()
-    assert lines[2].endswith("| ours | 200 | 1.00 | 50 | 100 |")
-    assert lines[3].endswith("| tfp_covariance | 500 | 2.50 | 350 | 100 |")
+    lines = train_step.table(results, 100e9).splitlines()
+    assert lines[2].endswith("| ours | 200 | 1.00 | 50 | 20% | 100 |")
+    assert lines[3].endswith("| tfp_covariance | 500 | 2.50 | 350 | 8% | 100 |")
     assert "| ours, XLA | fails |" in lines[5]
+    assert lines[-1].startswith("The peak is 100 GFLOPS")
+    assert lines[-1].endswith("GFLOP of a step: default, rank 3: 4.")
 
 
 def test_jobs_measure_every_implementation_at_every_size():

@@ -350,7 +350,7 @@ def _made(path):
     return path
 
 
-for name in ("request_bytes", "batch", "response_values", "concurrency", "seconds"):
+for name in ("request_bytes", "batch", "response_values", "concurrency", "joined", "seconds"):
     case(f"limits: {name} 0", lambda n=name: Limits(**{n: 0}), V, rf"{name} must be positive, got 0")
     case(f"limits: {name} NaN", lambda n=name: Limits(**{n: NAN}), V, rf"{name} must be .*positive.*got nan")
 case("limits: queue -1", lambda: Limits(queue=-1), V, r"queue must not be negative, got -1")

@@ -13,7 +13,15 @@ from tf_structvae.benchmarks.server_process import ServerProcess
 from tf_structvae.serving.limits import Limits
 
 ROOT = Path(__file__).parents[2]
-SMALL = Limits(request_bytes=4096, batch=8, response_values=1000, concurrency=1, queue=1, seconds=5)
+SMALL = Limits(
+    request_bytes=4096,
+    batch=8,
+    response_values=1000,
+    concurrency=1,
+    queue=1,
+    joined=1,
+    seconds=5,
+)
 
 
 def _spec(*shape, dtype=tf.float32, name):

@@ -281,7 +281,8 @@ def slow(directory, monkeypatch):
     monkeypatch.setattr(Servable, "run", wait)
 
     def start(**changes):
-        limits = Limits(**{"concurrency": 1, "queue": 1, "seconds": 300, **changes})
+        fixed = {"concurrency": 1, "queue": 1, "joined": 1, "seconds": 300}
+        limits = Limits(**{**fixed, **changes})
         return TestClient(create_app({"half_plus_three": directory}, limits), "http://localhost")
 
     yield start, go
@@ -332,7 +333,32 @@ def test_a_call_that_takes_too_long_keeps_its_place(slow):
         assert eventually(lambda: again().json() == {"predictions": [3.5]})
 
 
-@pytest.mark.parametrize("name", ["request_bytes", "batch", "concurrency", "seconds"])
+def test_requests_that_wait_share_a_call(directory, monkeypatch):
+    sizes, go, run = [], threading.Event(), Servable.run
+
+    def wait(self, name, inputs):
+        sizes.append(len(inputs["x"]))
+        assert go.wait(300)
+        return run(self, name, inputs)
+
+    monkeypatch.setattr(Servable, "run", wait)
+    app = create_app(
+        {"half_plus_three": directory}, Limits(concurrency=1, joined=4, queue=8, seconds=300)
+    )
+    with TestClient(app, "http://localhost") as client:
+        first, alone = threads(lambda: predict(client, {"instances": [1.0]}), 1)
+        assert eventually(lambda: sizes == [1])
+        others, found = threads(lambda: predict(client, {"instances": [2.0, 4.0]}), 3)
+        assert eventually(lambda: app.state.batches.waiting == 3)
+        go.set()
+        for thread in (*first, *others):
+            thread.join(300)
+    assert alone == [{"predictions": [3.5]}]
+    assert found == [{"predictions": [4.0, 5.0]}] * 3
+    assert sizes == [1, 6]
+
+
+@pytest.mark.parametrize("name", ["request_bytes", "batch", "concurrency", "joined", "seconds"])
 def test_limits_must_be_positive(name):
     with pytest.raises(ValueError, match=f"{name} must be positive, got 0"):
         Limits(**{name: 0})

@@ -16,6 +16,8 @@ from tf_structvae.benchmarks import (
     implementations,
     posterior,
     prior,
+    profile,
+    scaling,
     serving,
     train_step,
 )
@@ -30,13 +32,15 @@ def _wait(result) -> None:
     np.asarray(result.detach() if hasattr(result, "detach") else result)
 
 
-def _build(job: dict) -> Callable | None:
+def _build(job: dict) -> tuple[Callable | None, dict]:
+    """What is measured, and what is known of it."""
     if job.get("suite") == "train":
-        return train_step.build(job["implementation"], job["problem"])
+        run, operations = train_step.build(job["implementation"], job["problem"])
+        return run, {"operations": operations}
     if job.get("suite") == "priors":
-        return prior.build(job["operation"], job["problem"])
+        return prior.build(job["operation"], job["problem"]), {}
     build = implementations.IMPLEMENTATIONS[job["implementation"]]
-    return build(Problem(**job["problem"]), job["operation"], job["through_features"])
+    return build(Problem(**job["problem"]), job["operation"], job["through_features"]), {}
 
 
 def measure(job: dict) -> dict:
@@ -47,13 +51,17 @@ def measure(job: dict) -> dict:
         fitted = {"covariance": covariance, "posterior": posterior, "segmentation": annotators}
         if job.get("suite") in fitted:
             return fitted[job["suite"]].measure(job["problem"])
+        if job.get("suite") == "scaling":
+            return scaling.measure(job["problem"])
         if job.get("suite") == "serving":
             return serving.measure(job)
-        run = _build(job)
+        run, known = _build(job)
     except ImportError as error:
         return {"error": f"{error.name} is not installed"}
     if run is None:
         return {"error": "has no such operation"}
+    if job.get("profile"):
+        return {**known, **profile.measure(run)}
     try:
         for _ in range(job["warm_up"]):
             _wait(run())
@@ -64,7 +72,7 @@ def measure(job: dict) -> dict:
             seconds.append(time.perf_counter() - start)
     except Exception as error:  # an implementation that fails on these numbers is a result
         return {"error": type(error).__name__}
-    return {"seconds": float(np.median(seconds)), "peak_mb": memory.peak() / 2**20}
+    return {**known, "seconds": float(np.median(seconds)), "peak_mb": memory.peak() / 2**20}
 
 
 if __name__ == "__main__":

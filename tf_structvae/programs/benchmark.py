@@ -26,10 +26,13 @@ _SUITE = flags.DEFINE_enum(
         "covariance",
         "posterior",
         "segmentation",
+        "scaling",
+        "batching",
     ],
     "What to measure.",
 )
 _QUICK = flags.DEFINE_bool("quick", False, "Fewer sizes and repeats: two minutes.")
+_PROFILE = flags.DEFINE_bool("profile", False, "With --suite=train: where a step's time goes, too.")
 _DATA = flags.DEFINE_string("data_dir", "data", "Where --suite=data keeps its records.")
 _OUTPUT = flags.DEFINE_string("output", "runs/benchmark", "Where tables and plot go.")
 
@@ -38,13 +41,17 @@ def main() -> None:
     from tf_structvae.benchmarks import (
         accuracy,
         annotators,
+        arithmetic,
+        batching,
         covariance,
         data,
         editor,
         plot,
         posterior,
         prior,
+        profile,
         runner,
+        scaling,
         serving,
         train_step,
     )
@@ -55,17 +62,23 @@ def main() -> None:
     output.mkdir(parents=True, exist_ok=True)
     text = f"{runner.machine()}\n\n"
     plain: dict[str, Any] = {
-        "train": train_step,
         "priors": prior,
         "covariance": covariance,
         "posterior": posterior,
         "segmentation": annotators,
     }
+    whole: dict[str, Any] = {"scaling": scaling, "batching": batching, "editor": editor}
     if _SUITE.value == "accuracy":
         errors = accuracy.errors()
         text += f"Absolute error against float64, nats:\n\n{accuracy.table(errors)}"
         write_whole(output / "accuracy.json", json.dumps(errors, indent=1) + "\n")
         save_figure(plot.errors(errors), output / "accuracy.png")
+    elif _SUITE.value == "train":
+        peak = arithmetic.peak()
+        traced = runner.run([train_step.profile_job()]) if _PROFILE.value else []
+        results = runner.run(train_step.jobs(_QUICK.value))
+        text += "\n\n".join([train_step.table(results, peak), *map(profile.table, traced)])
+        write_whole(output / "train.json", json.dumps([results, peak, traced], indent=1) + "\n")
     elif _SUITE.value in plain:
         suite = plain[_SUITE.value]
         results = runner.run(suite.jobs(_QUICK.value))
@@ -86,10 +99,11 @@ def main() -> None:
             served = serving.measure_http(jobs)
         text += serving.table(results, served)
         write_whole(output / "serving.json", json.dumps([results, served], indent=1) + "\n")
-    elif _SUITE.value == "editor":
-        results = editor.run(_QUICK.value)
-        text += editor.table(results)
-        write_whole(output / "editor.json", json.dumps(results, indent=1) + "\n")
+    elif _SUITE.value in whole:
+        suite = whole[_SUITE.value]
+        results = suite.run(_QUICK.value)
+        text += suite.table(results)
+        write_whole(output / f"{_SUITE.value}.json", json.dumps(results, indent=1) + "\n")
     else:
         bandwidth = runner.memory_bandwidth()
         results = runner.run(runner.distribution_jobs(_QUICK.value))

@@ -23,6 +23,9 @@ _BATCH = flags.DEFINE_integer("max_batch", 64, "Most rows of a request.")
 _CONCURRENCY = flags.DEFINE_integer(
     "concurrency", None, "Calls of a model at once; default: one a core."
 )
+_JOINED = flags.DEFINE_integer(
+    "joined_requests", 1, "Most requests of one signature that share a call when they wait."
+)
 _QUEUE = flags.DEFINE_integer("queue", 32, "Requests that may wait; further ones get status 429.")
 _TIMEOUT = flags.DEFINE_float("timeout", 60, "Seconds a request may take.")
 _POLL = flags.DEFINE_float("poll_seconds", 2, "How often to look for new versions.")
@@ -52,6 +55,7 @@ def main() -> None:
         max_request_mb=_REQUEST.value,
         max_batch=_BATCH.value,
         concurrency=concurrency,
+        joined_requests=_JOINED.value,
         timeout=_TIMEOUT.value,
         poll_seconds=_POLL.value,
     )
@@ -67,6 +71,7 @@ def main() -> None:
         request_bytes=max(int(_REQUEST.value * 2**20), 1),
         batch=_BATCH.value,
         concurrency=concurrency,
+        joined=_JOINED.value,
         queue=_QUEUE.value,
         seconds=_TIMEOUT.value,
     )

@@ -24,6 +24,7 @@ from tf_structvae.serving import (
     paths,
     protocol,
 )
+from tf_structvae.serving.batching import Batches
 from tf_structvae.serving.body import Body
 from tf_structvae.serving.errors import invalid, missing
 from tf_structvae.serving.hosts import LOOPBACK, HostCheck
@@ -75,6 +76,7 @@ def create_app(
     # FastAPI's own description knows none of the answers, and its pages load scripts from elsewhere
     app = FastAPI(title="tf_structvae", openapi_url=None, lifespan=lifespan)
     app.state.models, app.state.gate, app.state.metrics = server.models, server.gate, server.metrics
+    app.state.batches = server.batches
     app.add_middleware(HostCheck, allowed=allowed_hosts)
     verbs = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
     app.add_api_route("/v1/{path:path}", server.answer, methods=verbs)
@@ -104,6 +106,7 @@ class _Server:
         self.models = Repository(models, self.metrics)
         self.gate = Gate(limits)
         self.readers = Readers()
+        self.batches = Batches(limits.concurrency, limits.joined, limits.batch)
 
     async def health(self) -> Response:
         return as_json({"status": "ok"})
@@ -239,7 +242,7 @@ class _Server:
                 f"the response would hold {size} numbers; at most "
                 f"{self.limits.response_values} may be: ask for fewer rows."
             )
-        return asked, servable.run(asked.signature_name, asked.inputs)
+        return asked, self.batches.run(servable, asked.signature_name, asked.inputs)
 
 
 def _header_length(text: str | None) -> int | None:

@@ -27,7 +27,8 @@ class Limits:
       request_bytes: largest body.
       batch: most rows of a request.
       response_values: most numbers in a response, as far as the signature determines their number.
-      concurrency: calls of a model at once.
+      concurrency: calls of models at once.
+      joined: most requests that share a call; see `batching`.
       queue: requests that may wait for a call, or be on their way in.
       seconds: from the first byte of a request to its result.
     """
@@ -36,11 +37,15 @@ class Limits:
     batch: int = 64
     response_values: int = 16 << 20
     concurrency: int = field(default_factory=lambda: os.cpu_count() or 1)
+    joined: int = 1
     queue: int = 32
     seconds: float = 60.0
 
     def __post_init__(self):
-        for name in ("request_bytes", "batch", "response_values", "concurrency", "seconds"):
+        positive = (
+            "request_bytes", "batch", "response_values", "concurrency", "joined", "seconds"
+        )  # fmt: skip
+        for name in positive:
             if not getattr(self, name) > 0:  # NaN neither
                 raise ValueError(f"{name} must be positive, got {getattr(self, name)}.")
         if self.queue < 0:
@@ -48,7 +53,7 @@ class Limits:
 
 
 class Gate:
-    """Lets so many requests in, and so many of them call a model.
+    """Lets so many requests in, and so many of them to the models.
 
     A call cannot be stopped: after its time is over its client gets an error, and the call keeps
     its place until it ends, so that there are never more of them than allowed.
@@ -61,8 +66,10 @@ class Gate:
         self.limits = limits
         self.inside = 0  # requests that were let in
         self.running = 0  # calls, those that nobody waits for included
-        self._free = asyncio.Semaphore(limits.concurrency)
-        self._threads = ThreadPoolExecutor(limits.concurrency, "predict")
+        # those that wait to share a call have threads of their own
+        places = min(limits.concurrency * limits.joined, limits.concurrency + limits.queue)
+        self._free = asyncio.Semaphore(places)
+        self._threads = ThreadPoolExecutor(places, "predict")
 
     @asynccontextmanager
     async def admit(self) -> AsyncIterator[None]:
