@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,6 +11,9 @@ import torch
 from torch import nn
 
 from tf_structvae.benchmarks.torch_network import Network
+
+# An optimiser imports it, which beside TensorFlow ends the process; on a CPU it is not needed.
+sys.modules.setdefault("triton", None)  # type: ignore[arg-type]
 
 
 class Head(nn.Module):
