@@ -9,11 +9,14 @@ import torch
 from torch import nn
 
 
-def _array(weight) -> torch.Tensor:
+def array(weight) -> torch.Tensor:
+    """A weight of Keras."""
     return torch.tensor(keras.ops.convert_to_numpy(weight))
 
 
-def _set(parameter: torch.Tensor, weight: torch.Tensor) -> None:
+def copy(parameter: torch.Tensor | None, weight: torch.Tensor) -> None:
+    """Sets a parameter of PyTorch."""
+    assert parameter is not None
     with torch.no_grad():
         parameter.copy_(weight)
 
@@ -25,12 +28,12 @@ def _convolution(layer: keras.layers.Conv2D) -> nn.Module:
         outputs,
         layer.kernel_size,
         layer.strides,
-        padding=[size // 2 for size in layer.kernel_size],
+        padding=(layer.kernel_size[0] // 2, layer.kernel_size[1] // 2),
         bias=layer.use_bias,
     )
-    _set(module.weight, _array(layer.kernel).permute(3, 2, 0, 1))
+    copy(module.weight, array(layer.kernel).permute(3, 2, 0, 1))
     if layer.use_bias:
-        _set(module.bias, _array(layer.bias))
+        copy(module.bias, array(layer.bias))
     return module
 
 
@@ -41,24 +44,25 @@ def _transposed(layer: keras.layers.Conv2DTranspose) -> nn.Module:
     module = nn.ConvTranspose2d(
         inputs, outputs, layer.kernel_size, layer.strides, padding, more, bias=layer.use_bias
     )
-    _set(module.weight, _array(layer.kernel).permute(3, 2, 0, 1))
+    copy(module.weight, array(layer.kernel).permute(3, 2, 0, 1))
     if layer.use_bias:
-        _set(module.bias, _array(layer.bias))
+        copy(module.bias, array(layer.bias))
     return module
 
 
 def _dense(layer: keras.layers.Dense) -> nn.Module:
-    module = nn.Linear(*layer.kernel.shape, bias=layer.use_bias)
-    _set(module.weight, _array(layer.kernel).T)
+    inputs, outputs = layer.kernel.shape
+    module = nn.Linear(inputs, outputs, bias=layer.use_bias)
+    copy(module.weight, array(layer.kernel).T)
     if layer.use_bias:
-        _set(module.bias, _array(layer.bias))
+        copy(module.bias, array(layer.bias))
     return module
 
 
 def _batch_norm(layer: keras.layers.BatchNormalization) -> nn.Module:
     module = nn.BatchNorm2d(layer.gamma.shape[0], layer.epsilon, 1 - layer.momentum)
-    _set(module.weight, _array(layer.gamma))
-    _set(module.bias, _array(layer.beta))
+    copy(module.weight, array(layer.gamma))
+    copy(module.bias, array(layer.beta))
     return module
 
 

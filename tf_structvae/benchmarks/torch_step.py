@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from tf_structvae.benchmarks.torch_network import Network
+from tf_structvae.benchmarks.torch_network import Network, array, copy
 
 # An optimiser imports it, which beside TensorFlow ends the process; on a CPU it is not needed.
 sys.modules.setdefault("triton", None)  # type: ignore[arg-type]
@@ -29,14 +29,15 @@ class Head(nn.Module):
         features = layer.mean_kernel.shape[0]
         self.loc = nn.Conv2d(features, self.channels, 1)
         self.factor = nn.Conv2d(features, self.channels * self.rank, 1)
-        kernel = torch.tensor(np.asarray(layer.factor_kernel)).flatten(1)
-        with torch.no_grad():
-            self.loc.weight.copy_(torch.tensor(np.asarray(layer.mean_kernel)).T[..., None, None])
-            self.loc.bias.copy_(torch.tensor(np.asarray(layer.mean_bias)))
-            self.factor.weight.copy_(kernel[:-1].T[..., None, None])
-            self.factor.bias.copy_(kernel[-1])
-        log_variance = torch.full([1], float(np.log(layer.epsilon)))
-        self.log_variance = nn.Parameter(log_variance, requires_grad=layer.noise == "learned")
+        kernel = array(layer.factor_kernel).flatten(1)
+        copy(self.loc.weight, array(layer.mean_kernel).T[..., None, None])
+        copy(self.loc.bias, array(layer.mean_bias))
+        copy(self.factor.weight, kernel[:-1].T[..., None, None])
+        copy(self.factor.bias, kernel[-1])
+        learned = layer.noise == "learned"
+        fixed = torch.full([1], float(np.log(layer.epsilon)))
+        log_variance = array(layer.log_variance) if learned else fixed
+        self.log_variance = nn.Parameter(log_variance, requires_grad=learned)
 
     def forward(self, features):
         loc = self.loc(features).flatten(1)
