@@ -185,15 +185,15 @@ def test_latency_over_http(path, monkeypatch):
         assert r["server_mb"] == pytest.approx(memory.resident() / 2**20, rel=0.5)
 
 
-def test_poster_gives_the_whole_answer(path):
+def testposter_gives_the_whole_answer(path):
     server = ServerThread(f"--model=m={path.parent}")
     try:
         latents = np.random.default_rng(0).normal(size=(2, 3)).astype(np.float32)
         body = requests.body("decode", {"latents": latents})
-        answer = json.loads(serving._poster(server.url, "/v1/models/m:predict", body)())
+        answer = json.loads(serving.poster(server.url, "/v1/models/m:predict", body)())
         np.testing.assert_allclose(answer["outputs"], 2 * latents, rtol=1e-6)
         with pytest.raises(RuntimeError, match=r"404: .*Latest\(n\)"):
-            serving._poster(server.url, "/v1/models/n:predict", body)()
+            serving.poster(server.url, "/v1/models/n:predict", body)()
     finally:
         assert server.end() == 0
 

@@ -6,12 +6,13 @@ import math
 import time
 from typing import Any
 
-import keras
 import numpy as np
 
 
 def _multiplications(layer: Any) -> int:
     """Of the forward pass of one image."""
+    import keras
+
     if isinstance(layer, keras.layers.Conv2DTranspose):
         places = math.prod(layer.input.shape[1:3])
     elif isinstance(layer, keras.layers.Conv2D):

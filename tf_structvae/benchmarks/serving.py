@@ -138,7 +138,7 @@ def measure_http(wanted: list[dict]) -> list[dict]:
             for job in own:
                 values = requests.inputs(signatures[job["signature"]], job["batch"])
                 body = requests.body(job["signature"], values)
-                call = _poster(server.url, f"/v1/models/{network}:predict", body)
+                call = poster(server.url, f"/v1/models/{network}:predict", body)
                 try:
                     found = time_calls(call, job["seconds"])
                 except RuntimeError as error:
@@ -151,7 +151,17 @@ def measure_http(wanted: list[dict]) -> list[dict]:
     return results
 
 
-def _poster(url: str, path: str, body: bytes) -> Callable[[], bytes]:
+def poster(url: str, path: str, body: bytes) -> Callable[[], bytes]:
+    """What posts a body, on one connection, and returns the content of the answer.
+
+    Args:
+      url: of the server.
+      path: of the address.
+      body: of every request.
+
+    Raises:
+      RuntimeError: of the result, if the status is not 200.
+    """
     connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=600)
 
     def post() -> bytes:

@@ -28,6 +28,7 @@ _SUITE = flags.DEFINE_enum(
         "segmentation",
         "scaling",
         "batching",
+        "start",
     ],
     "What to measure.",
 )
@@ -53,6 +54,7 @@ def main() -> None:
         runner,
         scaling,
         serving,
+        start,
         train_step,
     )
 
@@ -67,7 +69,12 @@ def main() -> None:
         "posterior": posterior,
         "segmentation": annotators,
     }
-    whole: dict[str, Any] = {"scaling": scaling, "batching": batching, "editor": editor}
+    whole: dict[str, Any] = {
+        "scaling": scaling,
+        "batching": batching,
+        "editor": editor,
+        "start": start,
+    }
     if _SUITE.value == "accuracy":
         errors = accuracy.errors()
         text += f"Absolute error against float64, nats:\n\n{accuracy.table(errors)}"
