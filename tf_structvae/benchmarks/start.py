@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import json
 import os
@@ -39,7 +40,7 @@ def measure() -> dict[str, float]:
     """
     found = {}
     for name in _IMPORTS:
-        found[f"import {name}"], _ = _timed(lambda name=name: importlib.import_module(name))
+        found[f"import {name}"], _ = _timed(functools.partial(importlib.import_module, name))
     from tf_structvae.benchmarks import train_step
 
     found["model and optimiser"], (run, _) = _timed(lambda: train_step.build("ours", _PROBLEM))
