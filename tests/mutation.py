@@ -58,10 +58,11 @@ TARGETS = {
     "export/signatures": ["export/test_export_signatures.py", "export/test_conditional_export.py",
                           "export/test_export_proposal.py -k card_tells"],
     "distributions/operations": [
-        "distributions/test_operations.py",
+        "distributions/test_batch_ranks.py", "distributions/test_operations.py",
         "distributions/test_low_rank_normal.py -k 'condition or posterior'",
         _REFUSED.format("dense: or features: or batches"), "distributions/test_low_rank_normal.py",
     ],
+    "serving/batching": ["serving/test_serving_batching.py"],
 }  # fmt: skip
 
 # One change for each operator of the language. Left out are those of `|`, which stands in
