@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 CLASSES = {
-    "models.blocks": ("Conv2D",),
+    "models.blocks": ("BatchNormalization", "Conv2D"),
     "models.component_loss": ("PosteriorComponents",),
     "models.constraints": ("Constraint",),
     "models.density": ("LowRankDensity",),
