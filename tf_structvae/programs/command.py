@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from types import ModuleType
 
+from tf_structvae.programs import quiet_start
 from tf_structvae.training import config_file
 from tf_structvae.utilities import files
 from tf_structvae.utilities.interrupt import Interrupt, end
@@ -110,6 +111,7 @@ def run(main: Callable[..., None], words: str = "") -> None:
     """
     interrupt = Interrupt()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    quiet_start.install()
     from absl import app, flags, logging
 
     logging.set_verbosity(logging.WARNING)

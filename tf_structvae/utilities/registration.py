@@ -8,12 +8,14 @@ it. The stand-ins are registered when Keras is imported, whether before this pac
 
 from __future__ import annotations
 
+import contextlib
 import importlib
-import importlib.abc
 import sys
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
+
+from tf_structvae.utilities import import_hooks
 
 CLASSES = {
     "models.blocks": ("BatchNormalization", "Conv2D"),
@@ -76,33 +78,4 @@ def when_keras_is_imported(action: Callable[[ModuleType], None]) -> None:
     if keras is not None and hasattr(keras, "saving"):
         action(keras)
     else:
-        sys.meta_path.insert(0, _Finder(action))
-
-
-class _Finder(importlib.abc.MetaPathFinder):
-    """Finds Keras as the others do, and has its import end with an action."""
-
-    def __init__(self, action: Callable[[ModuleType], None]):
-        self._action = action
-
-    def find_spec(self, fullname, path=None, target=None):
-        if fullname != "keras":
-            return None
-        others = [f for f in sys.meta_path if f is not self and hasattr(f, "find_spec")]
-        found = (finder.find_spec(fullname, path, target) for finder in others)
-        spec = next((s for s in found if s is not None), None)
-        if spec is not None and spec.loader is not None:
-            self._follow(spec.loader)
-        return spec
-
-    def _follow(self, loader: Any) -> None:
-        execute = loader.exec_module
-
-        def exec_module(module: ModuleType) -> None:
-            execute(module)
-            loader.exec_module = execute
-            if self in sys.meta_path:
-                sys.meta_path.remove(self)
-            self._action(module)
-
-        loader.exec_module = exec_module
+        import_hooks.around("keras", lambda: contextlib.nullcontext(action))
