@@ -98,3 +98,15 @@ def test_residual_of_an_entry_that_the_factor_explains_wholly(dtype):
     assert np.isfinite(found).all()
     assert abs(found[0]) < 1.0
     assert found[2] == pytest.approx(3.0, rel=1e-5)
+
+
+def test_an_entry_without_noise_of_its_own_cannot_be_given_exactly():
+    """Its weight, (D + noise_variance)^-1, is infinite; with noise it is not."""
+    diag = [0.1, 0.0, 0.1]
+    d = LowRankMultivariateNormal(np.zeros(3), np.ones((3, 1)), np.array(diag))
+    mask, value = [False, True, False], np.array([0.0, 2.0, 0.0])
+    with pytest.raises(ValueError, match="cov_diag must be positive wherever the row of P is not"):
+        d.condition(mask, value)
+    given = d.condition(mask, value, noise_variance=1.0)
+    np.testing.assert_allclose(given.mean(), [1.0, 1.0, 1.0], rtol=1e-12)
+    np.testing.assert_allclose(given.variance(), [0.6, 0.5, 0.6], rtol=1e-12)
