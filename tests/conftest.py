@@ -22,8 +22,11 @@ def _clean_keras():
 
 @pytest.fixture(autouse=True, scope="module")
 def _free_memory():
-    """What outlives a module's fixtures stays, too: TensorFlow keeps millions of objects."""
-    yield
+    """Before a module, what the one before it made goes: its last test held fixtures to its end.
+
+    What outlives it stays, and no later collection looks at it: TensorFlow keeps millions of
+    objects.
+    """
     gc.collect()
     gc.freeze()
 

@@ -11,11 +11,15 @@ from program_flags import program
 
 from tf_structvae.benchmarks import (
     accuracy,
+    arithmetic,
+    batching,
     data,
     editor,
     load,
     runner,
+    scaling,
     serving,
+    start,
     train_step,
 )
 
@@ -31,6 +35,11 @@ def _made_up(monkeypatch):
                 "count": 320, "image_shape": [64, 64, 3], "cached": True, "first_rate": 640.0,
                 "rate": 960.0, "start_mb": 100.0, "peak_mb": 300.0,
             }  # fmt: skip
+        if job.get("profile"):
+            kinds = {"Conv2D": {"seconds": 0.4, "calls": 6.0}}
+            return {"seconds": 0.5, "kinds": kinds}
+        if job["suite"] == "train":
+            return {"seconds": 0.5, "operations": 10**9, "peak_mb": 200.0}
         return {"seconds": 0.5, "median": 0.5, "p99": 0.75, "calls": 9, "peak_mb": 200.0}
 
     def run(jobs):
@@ -80,10 +89,28 @@ def test_accuracy(monkeypatch, capfd, tmp_path):
     assert picture(tmp_path / "out/accuracy.png")
 
 
-def test_training_step(monkeypatch, capfd, tmp_path):
-    found, text = benchmark(monkeypatch, capfd, tmp_path, "train", "--quick")
+@pytest.mark.parametrize("profiled", [True, False])
+def test_training_step(monkeypatch, capfd, tmp_path, profiled):
+    monkeypatch.setattr(arithmetic, "peak", lambda: 8e9)
+    flags = ["--profile"] if profiled else []
+    (found, peak, traced), text = benchmark(
+        monkeypatch, capfd, tmp_path, "train", "--quick", *flags
+    )
     assert [r["implementation"] for r in found] == list(train_step.IMPLEMENTATIONS)
-    assert text.count("| 500 | 1.00 | 0 | 200 |") == len(found)
+    assert text.count("| 500 | 1.00 | 0 | 25% | 200 |") == len(found)
+    assert peak == 8e9
+    assert len(traced) == profiled
+    assert ("| Conv2D | 6 | 400.0 | 80% |" in text) == profiled
+
+
+@pytest.mark.parametrize("suite", [batching, scaling, start])
+def test_what_takes_a_whole_machine(monkeypatch, capfd, tmp_path, suite):
+    monkeypatch.setattr(suite, "run", lambda quick: [{"quick": quick}])
+    monkeypatch.setattr(suite, "table", lambda results: f"of {results}")
+    name = suite.__name__.rpartition(".")[2]
+    found, text = benchmark(monkeypatch, capfd, tmp_path, name, "--quick")
+    assert found == [{"quick": True}]
+    assert "of [{'quick': True}]" in text
 
 
 def test_data(monkeypatch, capfd, tmp_path):

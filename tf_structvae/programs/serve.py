@@ -24,7 +24,7 @@ _CONCURRENCY = flags.DEFINE_integer(
     "concurrency", None, "Calls of a model at once; default: one a core."
 )
 _JOINED = flags.DEFINE_integer(
-    "joined_requests", 8, "Most requests of one signature that share a call when they wait."
+    "joined_requests", 1, "Most requests of one signature that share a call when they wait."
 )
 _QUEUE = flags.DEFINE_integer("queue", 32, "Requests that may wait; further ones get status 429.")
 _TIMEOUT = flags.DEFINE_float("timeout", 60, "Seconds a request may take.")

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from tf_structvae.serving.errors import RequestError
 from tf_structvae.serving.specs import Signature
 
 
@@ -39,6 +40,8 @@ class _Request:
     def run(self) -> None:
         try:
             self.outputs = self.servable.run(self.name, self.inputs)
+        except RequestError as error:  # without its traceback, which holds the inputs
+            self.error = RequestError(error.status, str(error), error.retry_after)
         except Exception as error:
             self.error = error
 
@@ -90,10 +93,15 @@ class Batches:
             request.woken.wait()
         if request.leads:
             self._lead(request)
-        if request.error is not None:
-            raise request.error
-        assert request.outputs is not None
-        return request.outputs
+        outputs, error = request.outputs, request.error
+        if outputs is not None:
+            return outputs
+        assert error is not None
+        request.error = None  # or the error and what was asked would hold each other
+        try:
+            raise error
+        finally:
+            del error
 
     def _lead(self, request: _Request) -> None:
         """Calls for those who wait, in their order, until this request was taken."""

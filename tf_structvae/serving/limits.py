@@ -37,7 +37,7 @@ class Limits:
     batch: int = 64
     response_values: int = 16 << 20
     concurrency: int = field(default_factory=lambda: os.cpu_count() or 1)
-    joined: int = 8
+    joined: int = 1
     queue: int = 32
     seconds: float = 60.0
 
