@@ -16,6 +16,7 @@ def get_config():
     stages = ((24, 2), (32, 2), (64, 2), (64, 2))
     c.model.encoder.update({"stem": 16, "stages": stages})
     c.model.decoder.update({"stages": stages, "hidden": 64})
+    c.prior.components = 25  # of which each takes 16 KB
     c.train.steps = 2000
     c.train.epoch_steps = 400
     return c
