@@ -3,9 +3,9 @@
     bin/train --config configs/demo.py
 
 It is the model in saved_models/demo. Expected: held-out ELBO 18076 nats an image, KL 24.5 from the
-mixture of normals that it draws from in the end (43 from N(0, I), by which it is trained; target 45),
-mean squares of the noise posterior 0.91 to 1.15 over the strong components. 15 minutes on 2 cores
-beside other work, evaluation and export included.
+mixture of normals that it draws from in the end (43 from N(0, I), with which it is trained; target
+45), mean squares of the noise posterior 0.91 to 1.15 over the strong components. 15 minutes on 2
+cores beside other work, evaluation and export included.
 """
 
 from tf_structvae import config
