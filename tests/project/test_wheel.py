@@ -71,7 +71,8 @@ def test_wheel_declares_a_command_for_each_program(wheel):
     found = dict(re.findall(r"^(structvae-\S+) = (\S+)$", text, re.M))
     assert found == {f"structvae-{p}": f"tf_structvae.programs.{p}:run" for p in PROGRAMS}
     modules = {p.stem for p in (ROOT / "tf_structvae/programs").glob("*.py")}
-    assert modules - set(PROGRAMS) == {"__init__", "bulk_flags", "command", "runner_flags"}
+    shared = {"__init__", "bulk_flags", "command", "quiet_start", "runner_flags"}
+    assert modules - set(PROGRAMS) == shared
 
 
 @pytest.fixture(scope="module")
