@@ -54,7 +54,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
         context = tf.distribute.get_replica_context()
         several = context is None or context.num_replicas_in_sync > 1
         learns = training and self.trainable and self.scale and self.center
-        usual = inputs.shape.rank == 4 and self.axis in (-1, 3) and inputs.dtype == tf.float32
+        kinds = (tf.float32, tf.bfloat16, tf.float16)
+        usual = inputs.shape.rank == 4 and self.axis in (-1, 3) and inputs.dtype in kinds
         if not (learns and usual) or mask is not None or (self.synchronized and several):
             return super().call(inputs, training=training, mask=mask)
         y, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
@@ -69,7 +70,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         variance *= (count - 1.0) / count  # the kernel's is that of a sample
         for moving, new in ((self.moving_mean, mean), (self.moving_variance, variance)):
             moving.assign(moving * self.momentum + new * (1.0 - self.momentum))
-        return y
+        return tf.cast(y, self.compute_dtype)
 
     def _moments(self, inputs, mask):
         context = tf.distribute.get_replica_context()
