@@ -105,7 +105,7 @@ def test_the_committed_plan_is_whole():
     module = study.load_file("configs/comparison.py")
     plan = reproduction.plan("comparison.py", module, list(module.STUDIES), None, Path("out"))
     runs = plan.all_runs
-    assert len(runs) == len({r.workdir for r in runs}) == 14
+    assert len(runs) == len({r.workdir for r in runs}) == 20
     assert [r.seed for r in runs] == sorted(r.seed for r in runs)
     for data, variants in plan.shown.items():
         assert set(variants) <= set(module.STUDIES[data])

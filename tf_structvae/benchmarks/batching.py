@@ -83,7 +83,7 @@ def run(quick: bool) -> list[dict]:
     from tf_structvae.benchmarks.server_process import ServerProcess
     from tf_structvae.serving.signature import read
 
-    seconds = 2.0 if quick else 10.0
+    seconds = 2.0 if quick else 5.0
     names = _SIGNATURES[:1] if quick else _SIGNATURES
     results = []
     with tempfile.TemporaryDirectory() as directory:
