@@ -39,7 +39,7 @@ class Servable:
     def __init__(self, path: Path):
         self.path = path
         self.signatures, self.metadata = signature_lib.read(path)
-        self._session = tf.compat.v1.Session(graph=tf.Graph())
+        self._session = tf.compat.v1.Session(graph=tf.Graph(), config=_config())
         try:
             with self._session.graph.as_default():
                 loaded = tf.compat.v1.saved_model.load(self._session, ["serve"], str(path))
@@ -81,6 +81,17 @@ class Servable:
             raise RequestError(503, _message(error), 1) from None
         except tf.errors.OpError as error:
             raise RequestError(500, _message(error)) from None
+
+
+def _config() -> tf.compat.v1.ConfigProto:
+    """Without TensorFlow's rewriting of graphs.
+
+    It took two thirds of the time until the demonstration model was ready, and made its calls no
+    faster: without it they take 0.5 to 1.1 of the time, measured with TensorFlow 2.21 on a CPU.
+    """
+    config = tf.compat.v1.ConfigProto()
+    config.graph_options.rewrite_options.disable_meta_optimizer = True
+    return config
 
 
 def _tensors(infos) -> dict[str, str]:
