@@ -19,8 +19,8 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 rng = np.random.default_rng(0)
-x = rng.normal(3.0, 2.0, (5, 4, 3, 2)).astype("f4")  # three images and two
-weights = rng.normal(size=x.shape).astype("f4")
+channels_last = rng.normal(3.0, 2.0, (5, 4, 3, 2)).astype("f4")  # three images and two
+weights_last = rng.normal(size=channels_last.shape).astype("f4")
 sizes = []
 context = tf.distribute.ReplicaContext
 before = context.all_reduce
@@ -34,9 +34,11 @@ def all_reduce(self, op, value, *args, **kwargs):
 context.all_reduce = all_reduce
 
 
-def run(kind):
+def run(kind, axis=-1):
+    x = np.moveaxis(channels_last, -1, axis).copy()
+    weights = np.moveaxis(weights_last, -1, axis).copy()
     with strategy.scope():
-        layer = kind(momentum=0.5, synchronized=True)
+        layer = kind(momentum=0.5, synchronized=True, axis=axis)
         layer.build(x.shape)
         layer.gamma.assign([0.5, 2.0])
         layer.moving_mean.assign([2.5, -1.0])
@@ -65,7 +67,8 @@ def run(kind):
     return [*joined, *summed, *moving], list(sizes)
 
 
-print(json.dumps([run(kind) for kind in (BatchNormalization, keras.layers.BatchNormalization)]))
+kinds = (BatchNormalization, keras.layers.BatchNormalization)
+print(json.dumps([[run(kind, axis) for kind in kinds] for axis in (-1, 1)]))
 """
 
 
@@ -76,14 +79,16 @@ def both():
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def test_results_gradients_and_moving_statistics_are_those_of_keras(both):
-    (ours, _), (keras_own, _) = both
+@pytest.mark.parametrize("case", [0, 1])
+def test_results_gradients_and_moving_statistics_are_those_of_keras(both, case):
+    """With channels last, and first."""
+    (ours, _), (keras_own, _) = both[case]
     for a, b in zip(ours, keras_own, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
 
 
 def test_one_tensor_is_exchanged_forth_and_one_back(both):
-    (_, ours), (_, keras_own) = both
+    (_, ours), (_, keras_own) = both[0]
     # of both replicas: a sum and a sum of squares of two channels, and the count
     assert ours == [[5]] * 2 * 2
     assert len(keras_own) > 4

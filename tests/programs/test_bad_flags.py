@@ -177,6 +177,7 @@ CASES = [
         ],
         "benchmark": [
             (["--suite=sleep"], "suite=sleep: value should be one of"),
+            (["--profile"], "--profile needs --suite=train, got --suite=distribution"),
             (["--output=setup.py"], "setup.py"),
         ],
         "load_test": [

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import http.client
 import tempfile
 import threading
 import time
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import numpy as np
 from tqdm.auto import tqdm
 
+from tf_structvae.benchmarks import serving
 from tf_structvae.utilities import markdown
 
 CLIENTS = (1, 8, 32)
@@ -24,23 +23,21 @@ class _Client(threading.Thread):
 
     def __init__(self, url: str, path: str, body: bytes, start: threading.Barrier, seconds: float):
         super().__init__(daemon=True)
-        self._host, self._path, self._body = urlsplit(url).netloc, path, body
+        self._ask = serving.poster(url, path, body)
         self._start, self._seconds = start, seconds
         self.taken: list[float] = []
         self.error: str | None = None
         self.start()
 
     def run(self) -> None:
-        connection = http.client.HTTPConnection(self._host, timeout=600)
         self._start.wait()
         end = time.perf_counter() + self._seconds
-        while time.perf_counter() < end:
+        while not self.taken or time.perf_counter() < end:
             start = time.perf_counter()
-            connection.request("POST", self._path, self._body)
-            answer = connection.getresponse()
-            content = answer.read()
-            if answer.status != 200:
-                self.error = f"{answer.status}: {content[:200]!r}"
+            try:
+                self._ask()
+            except RuntimeError as error:
+                self.error = str(error)
                 return
             self.taken.append(time.perf_counter() - start)
 
@@ -79,7 +76,7 @@ def run(quick: bool) -> list[dict]:
     Args:
       quick: one signature, and less time.
     """
-    from tf_structvae.benchmarks import requests, serving
+    from tf_structvae.benchmarks import requests
     from tf_structvae.benchmarks.server_process import ServerProcess
     from tf_structvae.serving.signature import read
 

@@ -75,10 +75,11 @@ class BatchNormalization(keras.layers.BatchNormalization):
     def _moments(self, inputs, mask):
         context = tf.distribute.get_replica_context()
         alone = context is None or context.num_replicas_in_sync == 1
-        if not self.synchronized or mask is not None or alone:
+        last = self.axis in (-1, inputs.shape.rank - 1)
+        if not (self.synchronized and last) or mask is not None or alone:
             return super()._moments(inputs, mask)
         about = tf.cast(self.moving_mean, inputs.dtype)
-        centred = inputs - about  # channels are last
+        centred = inputs - about
         count = tf.cast(tf.size(inputs) // tf.shape(inputs)[-1], inputs.dtype)
         axes = self._reduction_axes
         own = tf.concat(

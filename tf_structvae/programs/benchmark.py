@@ -58,6 +58,8 @@ def main() -> None:
         train_step,
     )
 
+    if _PROFILE.value and _SUITE.value != "train":
+        raise ValueError(f"--profile needs --suite=train, got --suite={_SUITE.value}.")
     if _SUITE.value == "editor":
         editor.check()
     output = Path(_OUTPUT.value)
