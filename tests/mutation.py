@@ -36,7 +36,7 @@ TARGETS = {
     "models/vae_arguments": ["models/test_vae_arguments.py", _REFUSED.format("model:")],
     "models/training_step": [
         *_MODEL, "models/test_accumulation.py -k 'whole or any_size or loss_scale'",
-        "models/test_conditional.py", "models/test_accumulation.py -k two_devices",
+        "models/test_conditional.py", "models/test_accumulation.py -m long -k two_devices",
     ],
     "models/objective": [
         "models/test_objective.py", *_MODEL,
@@ -47,9 +47,9 @@ TARGETS = {
     "training/checkpoints": ["training/test_checkpoints.py -k 'not killed and not disk'"],
     "training/run_state": ["training/test_checkpoints.py -k 'not killed and not disk'"],
     "models/replicas": [
-        "models/test_replicas.py", "models/test_accumulation.py -k two_devices",
-        "training/test_distribute.py -k two_equal",
-        "models/test_fit_matrix.py", "training/test_conditional_runs.py -k two_replicas",
+        "models/test_replicas.py", "models/test_accumulation.py -m long -k two_devices",
+        "training/test_distribute.py -m long -k two_equal",
+        "models/test_fit_matrix.py", "training/test_conditional_runs.py -m long -k two_replicas",
     ],
     "models/accumulation": ["models/test_accumulation.py -k 'not memory'"],
     "studies/density/closed_form": [

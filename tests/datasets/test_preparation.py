@@ -83,7 +83,7 @@ def test_preflight_looks_for_the_files(name, tmp_path):
     config.data.update({"name": name, "image_size": (218, 178), "dir": str(tmp_path)})
     config.data.manual_dir = str(tmp_path / "nowhere")
     with pytest.raises(FileNotFoundError, match=r"manual_dir '.*nowhere' (does not|is not)"):
-        of_run.check_config(config, "none", 0.0, "never")
+        of_run.check_config(config, "none", 0.0, "if_large")
 
 
 def test_a_run_with_fields_that_had_no_effect_can_be_read(tmp_path):

@@ -126,7 +126,7 @@ def test_an_export_says_which_prior_it_draws_from(tmp_path):
     content = json.loads((path / card.FILE).read_text())
     assert content["prior"] == "mixture of 3 normals with full covariances"
     assert "prior, mixture of 3 normals" in content["signatures"]["sample"]["description"]
-    assert "drawn from mixture of 3 normals" in (path / "README.md").read_text()
+    assert "(prior: mixture of 3 normals" in (path / "README.md").read_text()
     assert sv.load(path).prior == content["prior"]
     del content["prior"]  # as earlier versions wrote them
     (path / card.FILE).write_text(json.dumps(content))

@@ -42,7 +42,7 @@ from tf_structvae.studies.density import closed_form, pca
 from tf_structvae.training import config as config_lib
 from tf_structvae.training import workdir as workdir_lib
 from tf_structvae.training.experiment import Experiment
-from tf_structvae.training.preflight import predict
+from tf_structvae.training.preflight.size import of_network
 
 TABLE = Table()
 case = TABLE.add
@@ -298,7 +298,7 @@ for path, value, allowed in (
         config_lib.validate(c)
 
     case(f"config.{path} = {value!r}", invalid, V, r"config\.[\s\S]*" + re.escape(allowed))
-case("preflight: shape", lambda: predict(config_lib.default(), (64, 64)), V, r"image_shape must be \(H, W, C\).*\(64, 64\)")
+case("preflight: shape", lambda: of_network(config_lib.default(), (64, 64)), V, r"image_shape must be \(H, W, C\).*\(64, 64\)")
 
 
 # --- Export and serving ---

@@ -21,7 +21,7 @@ from tf_structvae.studies.evaluate import evaluate
 from tf_structvae.training import config as config_lib
 from tf_structvae.training import workdir
 from tf_structvae.training.experiment import Experiment
-from tf_structvae.training.preflight import decision, of_run
+from tf_structvae.training.preflight import decision, of_run, size
 
 LABEL = "glasses"
 
@@ -77,13 +77,13 @@ def test_other_labels_are_refused_before_any_work(data_dir, tmp_path, label):
     c = config(data_dir, tmp_path, label)
     message = f"class attribute of avatars/16x16_tiny, got '{label}'; there are: hair_style, clo"
     with pytest.raises(ValueError, match=message):
-        of_run.check_config(c, "none", 0.0, "never")
+        of_run.check_config(c, "none", 0.0, "if_large")
     with pytest.raises(ValueError, match=message):
         Experiment(c, tmp_path / "run")
     assert not (tmp_path / "run").exists()
     c.data.update({"name": "lfw25", "variant": "", "image_size": (25, 25)})
     with pytest.raises(ValueError, match=r"attribute of lfw25, got .* there are: none; it has no"):
-        of_run.check_config(c, "none", 0.0, "never")
+        of_run.check_config(c, "none", 0.0, "if_large")
 
 
 @pytest.mark.long
@@ -194,9 +194,9 @@ def test_preflight_measures_labels_too(trained):
     classes = trained.model.classes
     lines = []
     decision.check(trained.config, (16, 16, 3), when="always", output=lines.append, classes=classes)
-    assert "measured" in lines[-1]
-    plain = decision.predict(trained.config, (16, 16, 3)).parameters
-    told = decision.predict(trained.config, (16, 16, 3), classes=classes).parameters
+    assert "images a second" in lines[-1]
+    plain = size.of_network(trained.config, (16, 16, 3)).parameters
+    told = size.of_network(trained.config, (16, 16, 3), classes).parameters
     assert told["encoder"] - plain["encoder"] == 4 * classes  # of the stem's four filters
 
 

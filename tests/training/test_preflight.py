@@ -1,5 +1,8 @@
-"""Predicted memory against measured, and what is said to runs that do not fit."""
+"""What a run is measured to take, and what is said to runs that do not fit."""
 
+import math
+import random
+import re
 import subprocess
 import sys
 
@@ -8,211 +11,208 @@ import keras
 import pytest
 from small_config import small, tiny
 
+from tf_structvae.datasets import pipeline
 from tf_structvae.training import preflight
-from tf_structvae.training.preflight import advice, decision, measurement, report
+from tf_structvae.training.from_config import build_model
+from tf_structvae.training.preflight import decision, measurement, size
 from tf_structvae.utilities import memory
 
 MEGABYTE = 1 << 20
 
 
-@pytest.fixture(scope="module")
-def program():
-    """Bytes of the program in next to no training: those of TensorFlow 2.18 and 2.21 differ."""
-    measured = preflight.measure(tiny(), (8, 8, 3), steps=1).step
-    assert measured == pytest.approx(preflight.predict(tiny(), (8, 8, 3)).program, rel=0.3)
-    return measured
+# --- Roughly what a run takes -------------------------------------------------------------------
 
 
-@pytest.mark.long
-@pytest.mark.parametrize(
-    ("shape", "changes"),
-    [
-        ((64, 64, 3), {"train__batch_size": 64, "evaluation__batch_size": 160}),
-        (
-            (48, 40, 3),
-            {
-                "train__batch_size": 32,
-                "model__likelihood": "stock_low_rank",
-                "model__factor_scale": "kernel",
-                "model__rank": 60,
-                "evaluation__batch_size": 1,
-            },
-        ),
-        (
-            (48, 40, 3),
-            {
-                "train__batch_size": 48,
-                "model__likelihood": "local_low_rank",
-                "model__noise": "per_pixel",
-                "model__rank": 60,
-                "evaluation__batch_size": 1,
-            },
-        ),
-    ],
-)
-def test_prediction_is_near_the_measurement(shape, changes, program):
-    """Within 30% of the whole, and near what the images alone take."""
-    c = small(**changes)
-    predicted = preflight.predict(c, shape)
-    evaluate = predicted.evaluation > predicted.step
-    measured = preflight.measure(c, shape, steps=1, evaluate=evaluate)
-    assert measured.failure == ""
-    assert measured.images_per_second == pytest.approx(c.train.batch_size / measured.seconds)
-    assert measured.total == pytest.approx(predicted.total, rel=0.3)
-    # what XLA takes beside the program that was measured
-    fixed = program + predicted.program - preflight.predict(tiny(), (8, 8, 3)).program
-    fixed += predicted.state
-    assert predicted.activations > 0.4 * fixed  # else the next line says nothing
-    # XLA's buffers of a local head are not as many on all machines
-    within = 0.5 if c.model.likelihood == "local_low_rank" else 0.3
-    assert measured.step - fixed == pytest.approx(predicted.activations, rel=within)
-
-
-def test_prediction_counts_the_weights_of_the_real_model():
-    from tf_structvae.training.from_config import build_model
-
-    c = small()
-    predicted = preflight.predict(c, (24, 20, 3))
+def test_size_counts_the_weights_and_tensors_of_the_real_model():
+    c = small(objective__samples=2)
+    network = size.of_network(c, (24, 20, 3))
     model = build_model(c, (24, 20, 3))
-    real = {
+    head = model.head.count_params()
+    assert network.parameters == {
         "encoder": model.encoder.count_params(),
-        "head": model.head.count_params(),
-        "decoder": model.decoder.count_params() - model.head.count_params(),
+        "head": head,
+        "decoder": model.decoder.count_params() - head,
     }
-    assert predicted.parameters == real
-    assert predicted.state == 4 * 4 * sum(real.values())
+    emitted = [
+        4 * sum(math.prod(t.shape[1:]) for la in m.layers for t in outputs(la))
+        for m in (model.encoder, model.decoder)
+    ]
+    assert network.image == emitted[0] + 2 * emitted[1]
+    program = (1 << 30) + 16 * sum(network.parameters.values())  # weights, gradients, two moments
+    assert network.step(7) == program + 7 * network.image
 
 
-def test_prediction_grows_with_what_a_step_holds():
-    def step(shape=(32, 32, 3), replicas=1, images=0, parts=1, **changes):
-        predicted = preflight.predict(small(**changes), shape, replicas, images)
-        return predicted.at(parts=parts).step
-
-    assert step() < step(train__batch_size=33) < step(train__batch_size=64)
-    assert step() < step((33, 32, 3)) < step((64, 64, 3))
-    assert step(parts=8) < step(parts=4) < step(parts=2) < step()
-    assert step(replicas=2) < step()
-    assert step() < step(model__noise="per_pixel")
-    assert step() < step(objective__samples=2)
-    assert step() < step(train__jit=True)
-    assert step(images=10) - step() == 10 * 32 * 32 * 3
-    stock = {"model__likelihood": "stock_low_rank", "model__factor_scale": "kernel"}
-    assert step() < step(**stock, model__rank=2) < step(**stock, model__rank=4)
-    assert step() == pytest.approx(step(model__rank=100), rel=1e-3)  # P is not built
+def outputs(layer):
+    return layer.output if isinstance(layer.output, (list, tuple)) else [layer.output]
 
 
-def test_half_precision_counts_on_a_gpu_alone():
-    half = small(train__precision="mixed_bfloat16")
-    shape = (32, 32, 3)
-    on_cpu = [preflight.predict(c, shape).image for c in (small(), half)]
-    on_gpu = [preflight.predict(c, shape, gpu=True).image for c in (small(), half)]
-    assert on_cpu[0] == on_cpu[1] == on_gpu[0]
-    assert 0.5 * on_gpu[0] < on_gpu[1] < on_gpu[0]
-    assert keras.config.dtype_policy().name == "float32"
+@pytest.mark.parametrize("likelihood", ["stock_low_rank", "local_low_rank"])
+def test_p_counts_where_it_is_built(likelihood):
+    def image(rank, **changes):
+        return size.of_network(small(model__rank=rank, **changes), (24, 20, 3)).image
+
+    assert image(4) == pytest.approx(image(9), rel=0.01)  # the paper's head never builds it
+    changes = {"model__likelihood": likelihood, "model__factor_scale": "kernel"}
+    if likelihood == "local_low_rank":
+        changes["model__noise"] = "per_pixel"
+    more = image(9, **changes) - image(4, **changes)
+    assert more >= 5 * 10 * 4 * 24 * 20 * 3
 
 
-def test_accumulate_is_read_from_the_config():
-    c = small()
-    with c.train.unlocked():
-        c.train.accumulate = 5
-    assert preflight.predict(c, (32, 32, 3)).part == 7  # of 32
+def test_describing_leaves_no_trace():
+    before = random.getstate(), keras.config.dtype_policy().name
+    size.of_network(small(train__precision="mixed_bfloat16"), (16, 16, 3))
+    assert (random.getstate(), keras.config.dtype_policy().name) == before
 
 
-# --- Refusal and advice -------------------------------------------------------------------------
+def test_data_are_cached_whole_or_a_buffer(monkeypatch):
+    monkeypatch.setattr(pipeline, "CACHE_BYTES", 10 * 48)
+    monkeypatch.setattr(pipeline, "SHUFFLE_BYTES", 100)
+    assert [size.of_data(n, (4, 4, 3)) for n in (0, 10, 11)] == [0, 480, 100]
+
+
+# --- What is measured, and what fits ------------------------------------------------------------
 
 
 def flags(text):
-    """{flag: value} of the lines that are flags."""
-    found = [line.split()[0] for line in text.splitlines() if line.startswith("  --config.")]
-    return {flag.removeprefix("--config."): value for flag, value in (f.split("=") for f in found)}
+    """{flag: value} of the flags in a text."""
+    return {k: int(v) for k, v in re.findall(r"--config\.([\w.]+)=(\d+)", text)}
 
 
-def test_advised_values_fit_and_their_neighbours_do_not():
-    c = small(
-        train__batch_size=300,
-        evaluation__batch_size=1000,
-        model__likelihood="stock_low_rank",
-        model__factor_scale="kernel",
-    )
-    predicted = preflight.predict(c, (64, 64, 3))
-    budget = predicted.program + predicted.state + predicted.activations // 2
-    found = flags(advice.advise(predicted, budget))
-    assert set(found) == {
-        "train.batch_size", "train.accumulate", "model.rank", "evaluation.batch_size",
-    }  # fmt: skip
-    fields = {"train.batch_size": "batch", "train.accumulate": "parts", "model.rank": "rank"}
-    for flag, field in fields.items():
-        value, worse = int(found[flag]), -1 if field == "parts" else 1
-        assert predicted.at(**{field: value}).step <= budget
-        assert predicted.at(**{field: value + worse}).step > budget
-    value = int(found["evaluation.batch_size"])
-    assert predicted.at(evaluation_batch=value).evaluation <= budget
-    assert predicted.at(evaluation_batch=value + 1).evaluation > budget
+class Machine:
+    """Stands in for `measure`: each image of a part, or of an evaluation, takes so much."""
+
+    def __init__(self, monkeypatch, each, evaluated=0, program=MEGABYTE):
+        self.each, self.evaluated, self.program, self.tried = each, evaluated, program, []
+        monkeypatch.setattr(decision, "measure", self)
+
+    def __call__(self, config, image_shape, steps=3, budget=None, replicas=1, **others):
+        self.tried.append(config.copy_and_resolve_references())
+        images = -(-config.train.batch_size // (replicas * config.train.accumulate))
+        step = self.program + images * self.each
+        if step > budget:
+            return preflight.Measurement(self.program, None, None, None, None, "was ended")
+        peak = max(step, self.program + config.evaluation.batch_size * self.evaluated)
+        return preflight.Measurement(self.program, 2.0, 16.0, step, peak)
 
 
-def test_advised_flags_give_the_predicted_memory():
-    c = small(train__batch_size=300)
-    predicted = preflight.predict(c, (64, 64, 3))
-    text = advice.advise(predicted, 2 << 30)
-    c.train.batch_size = int(flags(text)["train.batch_size"])
-    size = memory.gigabytes(preflight.predict(c, (64, 64, 3)).step)
-    assert f"--config.train.batch_size={c.train.batch_size} (predicted {size})" in text
-    assert "rank" not in text  # P is not built
+def checked(config, budget, **others):
+    """The lines of a check, and its error or None."""
+    lines = []
+    try:
+        preflight.check(
+            config, (64, 64, 3), budget_gb=budget / memory.GIGABYTE, when="always",
+            output=lines.append, **others,
+        )  # fmt: skip
+    except ValueError as error:
+        return lines, str(error)
+    return lines, None
 
 
-def test_half_precision_is_advised_only_where_it_fits():
-    predicted = preflight.predict(small(train__batch_size=300), (64, 64, 3), gpu=True)
-    budget = predicted.step - 1
-    assert "mixed_bfloat16" in advice.advise(predicted, budget, lambda: predicted.at(batch=10))
-    assert "mixed_bfloat16" not in advice.advise(predicted, budget, lambda: predicted)
+def test_parts_are_doubled_until_a_step_fits(monkeypatch):
+    machine = Machine(monkeypatch, each=10 * MEGABYTE)
+    lines, error = checked(small(train__batch_size=30), 90 * MEGABYTE)
+    assert "avatars does not fit into memory: the process of a training step was ended" in error
+    assert flags(error) == {"train.accumulate": 4}
+    assert "It fits with --config.train.accumulate=4 (measured 0.1 GB)." in error
+    assert [c.train.accumulate for c in machine.tried] == [1, 2, 4]
+    assert lines[-2:] == [
+        f"preflight: trying --config.train.accumulate={parts}" for parts in (2, 4)
+    ]
+    assert checked(small(train__batch_size=30, train__accumulate=4), 90 * MEGABYTE)[1] is None
 
 
-def test_what_never_fits():
-    predicted = preflight.predict(small(), (64, 64, 3))
-    text = advice.advise(predicted, predicted.program)
-    assert "Even with one image at a time a training step takes 1.0 GB" in text
-    assert "Even an evaluation of one image" in text
+def test_no_more_parts_than_images(monkeypatch):
+    machine = Machine(monkeypatch, each=100 * MEGABYTE)
+    _, error = checked(small(train__batch_size=5), 90 * MEGABYTE)
+    assert "Even with one image at a time a training step takes more" in error
+    assert [c.train.accumulate for c in machine.tried] == [1, 2, 4, 5]
 
 
-def test_advice_is_corrected_by_the_measurement():
-    predicted = preflight.predict(small(train__batch_size=100), (64, 64, 3))
-    more = preflight.Measurement(1.0, 100.0, predicted.step + 100 * MEGABYTE, None, "was ended")
-    better = advice.corrected(predicted, more, predicted.step)
-    assert better.step == pytest.approx(more.step, abs=200)
-    assert better.evaluation > predicted.step
-    killed = preflight.Measurement(None, None, None, None, "was ended")
-    assert advice.corrected(predicted, killed, 2 << 30).step > 2 << 30
+def test_batches_are_halved_where_parts_may_not_be(monkeypatch):
+    """Batch normalisation over several replicas allows no parts."""
+    machine = Machine(monkeypatch, each=10 * MEGABYTE)
+    c = small(train__batch_size=32, model__norm="batch")
+    assert flags(checked(c, 90 * MEGABYTE, replicas=2)[1]) == {"train.batch_size": 16}
+    machine.each = 100 * MEGABYTE
+    assert "Even with one image" in checked(c, 90 * MEGABYTE, replicas=2)[1]
+    assert machine.tried[-1].train.batch_size == 2
+    c.model.norm, machine.each = "group", 10 * MEGABYTE
+    assert flags(checked(c, 90 * MEGABYTE, replicas=2)[1]) == {"train.accumulate": 2}
 
 
-def test_hopeless_runs_are_refused_without_a_try(monkeypatch):
-    monkeypatch.setattr("tf_structvae.training.preflight.decision.measure", None)
-    with pytest.raises(ValueError, match=r"avatars does not fit .* of 2.0 GB --memory_budget") as e:
-        preflight.check(small(train__batch_size=1000), (64, 64, 3), budget_gb=2, when="always")
-    assert flags(str(e.value)).keys() == {"train.batch_size", "train.accumulate"}
+def test_evaluation_is_halved_until_it_fits(monkeypatch):
+    Machine(monkeypatch, each=MEGABYTE, evaluated=10 * MEGABYTE)
+    c = small(train__batch_size=30, evaluation__batch_size=100)
+    error = checked(c, 90 * MEGABYTE)[1]
+    assert "the evaluation was measured to take 1.0 GB; the budget is 0.1 GB" in error
+    assert flags(error) == {"evaluation.batch_size": 6}
+    Machine(monkeypatch, each=4 * MEGABYTE, evaluated=100 * MEGABYTE)
+    error = checked(c, 90 * MEGABYTE)[1]
+    assert "Even with one image at a time an evaluation takes more" in error
+
+
+def test_what_fits_no_image_is_not_searched(monkeypatch):
+    machine = Machine(monkeypatch, each=MEGABYTE, program=100 * MEGABYTE)
+    assert "the network alone take more" in checked(small(), 90 * MEGABYTE)[1]
+    assert len(machine.tried) == 1
+
+
+def test_images_in_memory_leave_less(monkeypatch):
+    Machine(monkeypatch, each=MEGABYTE, program=0)
+    c = small(train__batch_size=30)
+    count = 60 * MEGABYTE // (64 * 64 * 3)
+    lines, error = checked(c, 91 * MEGABYTE, images=count)
+    assert error is None
+    assert "of which data   0.1 GB" in lines[-1]
+    assert "training step   0.1 GB" in lines[-1]
+    assert flags(checked(c, 89 * MEGABYTE, images=count)[1]) == {"train.accumulate": 2}
 
 
 def test_small_runs_are_not_measured(monkeypatch):
-    monkeypatch.setattr("tf_structvae.training.preflight.decision.measure", None)
+    monkeypatch.setattr(decision, "measure", None)
     lines = []
     preflight.check(small(), (64, 64, 3), budget_gb=8, output=lines.append)
-    assert len(lines) == 1
-    assert lines[0].endswith("of 8.0 GB --memory_budget; not measured")
-    assert "1,756,336 parameters" in lines[0]
-    with pytest.raises(ValueError, match="does not fit"):
-        preflight.check(small(), (64, 64, 3), budget_gb=1, when="never", output=lines.append)
+    assert lines == [
+        "preflight: 1,756,336 parameters, roughly 1.3 GB of 8.0 GB --memory_budget; not measured"
+    ]
+    with pytest.raises(TypeError):  # it is measured
+        preflight.check(small(), (64, 64, 3), budget_gb=3.8, output=lines.append)
+    preflight.check(
+        small(train__accumulate=8), (64, 64, 3), budget_gb=3.8, output=lines.append
+    )  # fmt: skip
 
 
-def test_measured_above_the_budget_is_refused(monkeypatch):
-    taken = preflight.Measurement(2.0, 16.0, 3 << 30, 3 << 30)
-    monkeypatch.setattr("tf_structvae.training.preflight.decision.measure", lambda *a, **k: taken)
-    lines = []
-    with pytest.raises(ValueError, match=r"measured 3.0 GB of 2.5 GB --memory_budget") as e:
-        preflight.check(small(), (64, 64, 3), budget_gb=2.5, output=lines.append)
-    assert int(flags(str(e.value))["train.batch_size"]) < 32
-    taken = preflight.Measurement(2.0, 16.0, 2 << 30, 2 << 30)
-    preflight.check(small(), (64, 64, 3), budget_gb=2.5, rate=123.4, output=lines.append)
-    for words in ("1800 steps", "1:00 h", "16 images a second", "123 images", "measured 2.0 GB"):
-        assert words in lines[-1].replace(",", "")
+def test_table(monkeypatch):
+    taken = preflight.Measurement(1 << 30, 2.0, 16.0, 2 << 30, 2 << 30)
+    monkeypatch.setattr(decision, "measure", lambda *a, **k: taken)
+    lines, error = checked(small(train__accumulate=5), 3 << 30, rate=123.4)
+    assert error is None
+    for words in (
+        "1800 steps", "1:00 h", "16 images a second", "123 images", "step   2.0 GB",
+        "batch 50: 2.0 GB", "32, in 5 parts of 7",
+    ):  # fmt: skip
+        assert words in lines[-1].replace(",", "") or words in lines[-1]
+
+
+def test_table_of_a_run_that_was_ended(monkeypatch):
+    Machine(monkeypatch, each=MEGABYTE, program=4 << 30)
+    lines, _ = checked(small(), 1 << 30)
+    assert "training step" not in lines[-1]
+    assert "a second" not in lines[-1]
+
+
+@pytest.mark.long
+def test_what_is_advised_fits():
+    """With real steps: half of what the images of the batch take is not enough for all of them."""
+    c = small(train__batch_size=64, evaluation__batch_size=2)
+    whole = preflight.measure(c, (64, 64, 3), steps=1)
+    assert whole.failure == ""
+    assert whole.images_per_second == pytest.approx(c.train.batch_size / whole.seconds)
+    _, error = checked(c, (whole.program + whole.step) // 2)
+    c.train.accumulate = flags(error)["train.accumulate"]
+    assert 2 <= c.train.accumulate <= 8
+    assert preflight.measure(c, (64, 64, 3), steps=1).step < (whole.program + whole.step) / 2
 
 
 # --- The measured process -----------------------------------------------------------------------
@@ -233,7 +233,7 @@ def test_a_process_over_the_budget_is_ended_and_reported(monkeypatch):
     answer(monkeypatch, f"import signal; held = b'x' * {200 * MEGABYTE}; signal.pause()")
     found = preflight.measure(tiny(), (16, 16, 3), budget=100 * MEGABYTE)
     assert found.failure == "was ended when it held more than 0.1 GB"
-    assert found == preflight.Measurement(None, None, None, None, found.failure)
+    assert found == preflight.Measurement(None, None, None, None, None, found.failure)
 
 
 def test_a_process_that_the_system_ends_is_a_finding(monkeypatch):
@@ -277,15 +277,6 @@ def test_pipeline_rate_leaves_out_the_first_batch(monkeypatch):
     assert decision.pipeline_rate(batches, seconds=60) == 15 / 4
     monkeypatch.setattr(decision, "time", Clock())
     assert decision.pipeline_rate(batches, seconds=1.5) == 10 / 3
-
-
-def test_table_of_a_run_that_was_ended():
-    nothing = preflight.Measurement(None, None, None, None, "was ended")
-    predicted = preflight.predict(small(), (8, 8, 3)).at(parts=5)
-    text = report.table(small(), (8, 8, 3), predicted, nothing, "1 GB", "CPU")
-    assert "32, in 5 parts of 7" in text
-    assert "measured" not in text
-    assert "a second" not in text
 
 
 # --- Memory of the machine ----------------------------------------------------------------------
@@ -362,7 +353,7 @@ def run(*arguments):
 def test_preflight_flag_only_reports(data_dir, tmp_path):
     done = run("--preflight", f"--config.data.dir={data_dir}", f"--workdir={tmp_path / 'run'}")
     assert done.returncode == 0, done.stderr
-    for word in ("16x16x3", "parameters", "measured", "images a second", "data pipeline"):
+    for word in ("16x16x3", "parameters", "training step", "images a second", "data pipeline"):
         assert word in done.stdout
     assert not (tmp_path / "run").exists()
 

@@ -46,31 +46,33 @@ def test_the_smallest_free_gpu_is_the_budget(gpus, monkeypatch):
     assert decision._budget(0.0, False) == (5, "available")
 
 
-def test_half_precision_is_advised_on_a_gpu(gpus, monkeypatch):
-    monkeypatch.setattr(decision, "measure", None)
-    c, half = (
-        small(train__batch_size=300, train__precision=p) for p in ("float32", "mixed_bfloat16")
-    )
-    predicted, less = (preflight.predict(x, (64, 64, 3), gpu=True) for x in (c, half))
-    budget = int(0.9 * predicted.step)
-    assert less.step < budget
-    told = gpus(budget, 10 * budget)
-    wanted = f"of {memory.gigabytes(budget)} free on the GPU"
-    with pytest.raises(ValueError, match=wanted) as refused:
-        preflight.check(c, (64, 64, 3), when="never", output=lambda line: None)
-    advised = f"--config.train.precision=mixed_bfloat16 (predicted {memory.gigabytes(less.step)})"
-    assert advised in str(refused.value)
+def test_gpus_are_shared_with_the_measured_process(gpus, monkeypatch):
+    told = gpus(3 << 30, 4 << 30)
+    seen = {}
+
+    def measure(config, image_shape, **others):
+        seen.update(others)
+        return preflight.Measurement(1, 1.0, 2.0, 2 << 30, 2 << 30)
+
+    monkeypatch.setattr(decision, "measure", measure)
+    lines = []
+    preflight.check(small(), (64, 64, 3), replicas=2, images=10**4, output=lines.append)
+    assert "of which data" not in lines[-1]  # they are not on the GPU
+    assert "2 GPU, 2 replicas" in lines[-1]
     assert told == ["GPU:0", "GPU:1"]  # one that is at work already does not keep the other
-    assert c.train.precision == "float32"
-    # what is in half precision already is not advised again
-    gpus(int(0.9 * less.step))
-    with pytest.raises(ValueError, match="does not fit") as refused:
-        preflight.check(half, (64, 64, 3), when="never", output=lambda line: None)
-    assert "mixed_bfloat16" not in str(refused.value)
+    assert seen["budget"] is None  # what the process holds besides is not the GPU's
+    gpus(1 << 30)
+    with pytest.raises(ValueError, match=r"to take 2\.0 GB; .* 1\.0 GB free on the GPU"):
+        preflight.check(small(), (64, 64, 3), output=lines.append)
+
+
+def test_connected_workers_hold_their_gpus(gpus):
+    gpus(1 << 30)
+    of_run.check_experiment(None, 0.0)
 
 
 def test_a_measured_process_that_ended_is_told(monkeypatch):
-    ended = preflight.Measurement(None, None, None, None, "was ended by signal 9")
+    ended = preflight.Measurement(None, None, None, None, None, "was ended by signal 9")
     monkeypatch.setattr(decision, "measure", lambda *_, **__: ended)
     with pytest.raises(ValueError, match="the process of a training step was ended by signal 9; "):
         preflight.check(
@@ -141,5 +143,7 @@ def test_refused_memory_is_a_finding(monkeypatch, capsys):
     for _ in range(2):
         worker.main(job)
     lines = list(map(json.loads, capsys.readouterr().out.splitlines()))
+    assert [line.pop("program") > 10 << 20 for line in lines if "program" in line] == [True] * 2
+    lines = [line for line in lines if line]
     assert lines == [{"step": {"seconds": 1.0, "peak": 2}}, {"error": "was refused memory"}]
     assert seen == [((8, 8, 3), [(2, 8, 8, 3)], 4, 9.0)] * 2

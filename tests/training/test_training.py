@@ -11,8 +11,10 @@ from ml_collections import config_flags
 from small_run import smoke
 
 from tf_structvae.datasets import pipeline
+from tf_structvae.models import input_checks
 from tf_structvae.studies import report
 from tf_structvae.studies.targets import entropy_floor
+from tf_structvae.training import callbacks
 from tf_structvae.training import config as config_lib
 from tf_structvae.training.experiment import Experiment
 from tf_structvae.training.from_config import build_constraints, build_model
@@ -111,6 +113,13 @@ def test_pixels():
 def test_load_without_a_run(tmp_path):
     with pytest.raises(FileNotFoundError, match="holds no run"):
         Experiment.load(tmp_path)
+
+
+def test_one_callback_looks_at_the_loss():
+    own = callbacks.StopOnNonFinite(str)
+    assert input_checks.with_stop([own]) == [own]
+    plain = input_checks.with_stop(None)
+    assert [type(c) for c in plain] == [input_checks.StopOnNonFiniteLoss]
 
 
 def test_non_finite_loss_stops_the_run(data_dir, tmp_path):

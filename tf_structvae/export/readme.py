@@ -102,8 +102,8 @@ def _what_it_is(content: Mapping[str, Any]) -> str:
     given = f" given one of {len(content['classes'])} classes" if content.get("classes") else ""
     return (
         f"# {content['name']}\n\nA variational autoencoder of images of {size}{given}, whose "
-        f"decoder emits {emitted}: {content['latent_dim']} latents, drawn from "
-        f"{content.get('prior', 'N(0, I)')}, {content['parameters']:,} parameters. Written by "
+        f"decoder emits {emitted}: {content['latent_dim']} latents (prior: "
+        f"{content.get('prior', 'N(0, I)')}), {content['parameters']:,} parameters. Written by "
         "`tf_structvae`, as a SavedModel."
     )
 

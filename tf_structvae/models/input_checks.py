@@ -149,10 +149,12 @@ def _check_numbers(images: np.ndarray) -> None:
 
 
 def with_stop(callbacks: Any) -> Any:
-    """What `fit` was given as callbacks, and `StopOnNonFiniteLoss` after them."""
+    """What `fit` was given as callbacks, and `StopOnNonFiniteLoss` after them if none is there."""
     if isinstance(callbacks, keras.callbacks.CallbackList):
         return callbacks
-    return [*keras.tree.flatten(callbacks or []), StopOnNonFiniteLoss()]
+    given = keras.tree.flatten(callbacks or [])
+    there = any(isinstance(c, StopOnNonFiniteLoss) for c in given)
+    return given if there else [*given, StopOnNonFiniteLoss()]
 
 
 class StopOnNonFiniteLoss(keras.callbacks.Callback):

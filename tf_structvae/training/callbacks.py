@@ -16,6 +16,7 @@ from tf_structvae.evaluation.calibration import calibration
 from tf_structvae.evaluation.information import information
 from tf_structvae.figures.pictures import reconstruction_rows
 from tf_structvae.models import class_labels
+from tf_structvae.models.input_checks import StopOnNonFiniteLoss
 from tf_structvae.models.progress_bar import ProgressBar, scalars, steps
 from tf_structvae.priors import AggregatedPosterior
 from tf_structvae.training.checkpoints import Checkpoints
@@ -177,8 +178,8 @@ class SaveCheckpoint(keras.callbacks.Callback):
         self._checkpoints.save(steps(self), scalars(logs).get("val_elbo"))
 
 
-class StopOnNonFinite(keras.callbacks.Callback):
-    """Stops the run at the first loss that is not finite; the last checkpoint stays.
+class StopOnNonFinite(StopOnNonFiniteLoss):
+    """Stops the run at the first step whose loss is not finite; the last checkpoint stays.
 
     Args:
       describe_batch: step -> what is said of its images.

@@ -1,27 +1,24 @@
-"""The preflight of a run: predicts, measures if need be, reports, and refuses what cannot fit."""
+"""The preflight of a run: measures steps if need be, reports, and refuses what does not fit."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Iterable
 
 import tensorflow as tf
 from ml_collections import ConfigDict
 
-from tf_structvae.training.preflight import report
-from tf_structvae.training.preflight.advice import advise, corrected
+from tf_structvae.training.preflight import report, search, size
 from tf_structvae.training.preflight.measurement import Measurement, measure
-from tf_structvae.training.preflight.prediction import Prediction, predict
 from tf_structvae.utilities import memory
 from tf_structvae.utilities.memory import gigabytes
 
-# A run that is predicted to take less of the budget is not measured.
+# A run that takes roughly less of the budget is not measured.
 MEASURED_FROM = 1 / 3
-# One that is predicted to take more is not even tried.
-HOPELESS = 1.5
 
-WHEN = ("always", "if_large", "never")
+WHEN = ("always", "if_large")
 
 
 def pipeline_rate(batches: Iterable, seconds: float = 3.0) -> float:
@@ -63,7 +60,7 @@ def check(
     output: Callable[[str], None] = print,
     classes: int = 0,
 ) -> None:
-    """Predicts the memory of a run, measures some steps, prints both, and refuses what cannot fit.
+    """Measures some steps of a run, unless it is small, and refuses what does not fit.
 
     Args:
       config: of the run.
@@ -71,7 +68,7 @@ def check(
       replicas: how many share a batch, each with memory of its own.
       images: how many the training set has; 0 leaves it out.
       budget_gb: what the run may take, in GB of 2^30 bytes; 0: what is available.
-      when: to measure "always", "if_large" (predicted above a third of the budget) or "never".
+      when: to measure "always", or "if_large": it takes roughly a third of the budget or more.
       rate: images a second of the data pipeline, to be printed.
       output: takes the lines.
       classes: of the labels of a conditional model.
@@ -84,51 +81,46 @@ def check(
     devices = tf.config.list_physical_devices("GPU")
     _share_gpus(devices)
     gpu = bool(devices) and (budget_gb > 0 or bool(memory.free_of_gpus()))
-    prediction = predict(config, image_shape, replicas, images, gpu, classes)
+    network = size.of_network(config, image_shape, classes)
+    held = 0 if gpu else size.of_data(images, image_shape)
     budget, source = _budget(budget_gb, gpu)
     limit = f"{gigabytes(budget)} {source}"
-
-    def refuse(found: Prediction, why: str) -> None:
-        half = None
-        if gpu and config.train.precision == "float32":
-            half = lambda: _in_half_precision(config, image_shape, replicas, classes)  # noqa: E731
-        advice = advise(found, budget, half)
-        raise ValueError(
-            f"{config.name} does not fit into memory: {why}\n{advice}\n"
-            "--nopreflight trains all the same."
-        )
-
-    left = budget - prediction.data  # the measured process reads none
-    if prediction.total > HOPELESS * budget or prediction.program > left:
-        refuse(prediction, f"{report.needs(prediction)} of {limit}.")
-    if when == "never" or (when == "if_large" and prediction.total <= MEASURED_FROM * budget):
-        output(report.line(prediction, limit))
-        if prediction.total > budget:
-            refuse(prediction, f"{report.needs(prediction)} of {limit}.")
+    part = -(-config.train.batch_size // (replicas * config.train.accumulate))
+    roughly = network.step(part) + held
+    if when == "if_large" and roughly <= MEASURED_FROM * budget:
+        count = f"{sum(network.parameters.values()):,} parameters"
+        output(f"preflight: {count}, roughly {gigabytes(roughly)} of {limit}; not measured")
         return
-    output("preflight: measuring some steps in a process of their own")
-    measured = measure(
-        config,
-        image_shape,
+    left = budget - held  # the measured process reads no data
+    trial = functools.partial(
+        measure,
+        image_shape=image_shape,
         budget=None if gpu else left,
         replicas=replicas,
         evaluate=True,
         classes=classes,
     )
+    output("preflight: measuring some steps in a process of their own")
+    measured = trial(config)
     device = f"{len(devices)} GPU" if gpu else "CPU"
-    output(report.table(config, image_shape, prediction, measured, limit, device, rate))
-    if measured.failure or (measured.total or 0) > left:
-        refuse(corrected(prediction, measured, budget), _shortage(measured, limit))
+    output(
+        report.table(config, image_shape, network, measured, held, limit, device, replicas, rate)
+    )
+    if measured.fits(left):
+        return
+    why = _shortage(measured, left, limit)
+    once = functools.partial(trial, steps=0)
+    advice = search.changes(config, replicas, measured, left, once, output)
+    raise ValueError(
+        f"{config.name} does not fit into memory: {why}\n{advice}\n"
+        "--nopreflight trains all the same."
+    )
 
 
-def _shortage(measured: Measurement, limit: str) -> str:
-    part = "a training step" if measured.step is None else "the evaluation"
+def _shortage(measured: Measurement, left: int, limit: str) -> str:
+    step = not measured.step_fits(left)
+    part = "a training step" if step else "the evaluation"
     if measured.failure:
         return f"the process of {part} {measured.failure}; the budget is {limit}."
-    return f"measured {gigabytes(measured.total or 0)} of {limit}."
-
-
-def _in_half_precision(config: ConfigDict, image_shape, replicas: int, classes: int) -> Prediction:
-    half = config.copy_and_resolve_references()
-    half.train.precision = "mixed_bfloat16"
-    return predict(half, image_shape, replicas, gpu=True, classes=classes)
+    peak = measured.step if step else measured.evaluation
+    return f"{part} was measured to take {gigabytes(peak or 0)}; the budget is {limit}."

@@ -19,16 +19,21 @@ _EVERY = 0.1  # seconds between two looks at the process
 class Measurement:
     """What steps took; None where the process did not come so far."""
 
+    program: int | None  # peak before the first step: TensorFlow and the network, bytes
     seconds: float | None  # of a step
     images_per_second: float | None
     step: int | None  # peak of the training steps, bytes
     evaluation: int | None  # peak of training and evaluation, bytes
     failure: str = ""  # why the process ended early, if it did
 
-    @property
-    def total(self) -> int | None:
-        """The peak of all that was done."""
-        return max((p for p in (self.step, self.evaluation) if p is not None), default=None)
+    def step_fits(self, limit: int) -> bool:
+        """Whether training steps stayed within `limit` bytes."""
+        return self.step is not None and self.step <= limit
+
+    def fits(self, limit: int) -> bool:
+        """Whether all that was tried did."""
+        evaluated = self.evaluation is None or self.evaluation <= limit
+        return not self.failure and self.step_fits(limit) and evaluated
 
 
 def measure(
@@ -46,7 +51,7 @@ def measure(
     Args:
       config: of the run.
       image_shape: (H, W, C).
-      steps: how many to time, after one that is not counted.
+      steps: how many to time, after one that counts only if it is the only one.
       budget: bytes; a process that holds more is ended. None does not watch.
       replicas: how many share a batch.
       seconds: no third step is begun after so many, and no second after four times as many.
@@ -79,6 +84,7 @@ def measure(
     step = found.get("step", {})
     took = step.get("seconds")
     return Measurement(
+        found.get("program"),
         took,
         config.train.batch_size / took if took else None,
         step.get("peak"),

@@ -51,7 +51,17 @@ def check_config(config: ConfigDict, distribute: str, budget_gb: float, when: st
 
 
 def check_experiment(experiment: Experiment, budget_gb: float) -> None:
-    """The same by prediction alone, for an experiment whose workers are already connected."""
+    """The same for an experiment whose workers are connected; not on GPUs, which it holds by then.
+
+    Args:
+      experiment: of this worker.
+      budget_gb: as of `check_config`.
+
+    Raises:
+      ValueError: the run does not fit.
+    """
+    if tf.config.list_physical_devices("GPU"):
+        return
     source, strategy = experiment.source, experiment.strategy
     check(
         experiment.config,
@@ -59,7 +69,6 @@ def check_experiment(experiment: Experiment, budget_gb: float) -> None:
         strategy.num_replicas_in_sync,
         source.count,
         budget_gb,
-        "never",
         classes=experiment.model.classes,
     )
 

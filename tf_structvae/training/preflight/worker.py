@@ -52,6 +52,7 @@ def main(job: dict) -> None:
         images = rng.integers(0, 256, (count, *shape), np.uint8) / np.float32(255)
         return (images, rng.integers(0, classes, count)) if classes else (images,)
 
+    print(json.dumps({"program": _peak()}), flush=True)
     try:
         trained = _train(model, draw(config.train.batch_size), job["steps"], job["most_seconds"])
         print(json.dumps({"step": trained}), flush=True)
