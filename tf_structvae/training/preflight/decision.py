@@ -109,8 +109,7 @@ def check(
     if measured.fits(left):
         return
     why = _shortage(measured, left, limit)
-    once = functools.partial(trial, steps=0)
-    advice = search.changes(config, replicas, measured, left, once, output)
+    advice = search.changes(config, replicas, measured, left, trial, output)
     raise ValueError(
         f"{config.name} does not fit into memory: {why}\n{advice}\n"
         "--nopreflight trains all the same."

@@ -9,6 +9,9 @@ from ml_collections import ConfigDict
 from tf_structvae.training.preflight.measurement import Measurement
 from tf_structvae.utilities.memory import gigabytes
 
+# Of the limit, what a trial may take: the next process may take a little more.
+_ROOM = 0.95
+
 
 def changes(
     config: ConfigDict,
@@ -33,6 +36,7 @@ def changes(
     """
     if measured.program is None or measured.program > limit:
         return "TensorFlow and the network alone take more, without any image."
+    limit = int(_ROOM * limit)
     c = config.copy_and_resolve_references()
     flags: dict[str, int] = {}
     while not measured.fits(limit):
