@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 import tf_structvae as sv
 from tf_structvae import datasets
@@ -50,6 +51,18 @@ def test_info_tells_all(name, data_dir):
     for split, count in about.splits.items():
         found = everything(name, split, data_dir, batch_size=1)
         assert len(found) == count
+
+
+def test_info_of_a_folder_names_no_page_of_the_catalogue(tmp_path):
+    for k in range(40):
+        Image.new("RGB", (8, 8), (k, k, k)).save(tmp_path / f"{k}.png")
+    about = datasets.info(
+        "image_folder", manual_dir=str(tmp_path), data_dir=str(tmp_path / "data"), image_size=(8, 8)
+    )
+    assert about.homepage == ""
+    shown = str(about)
+    assert "homepage" not in shown
+    assert shown.count("\n\n") == 1  # what it is, and its description
 
 
 def test_info_makes_no_records(tmp_path):

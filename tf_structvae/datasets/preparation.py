@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tf_structvae.utilities.pipelines import Runner
 
 _WAITING = "work"  # results of a runner, until the records are there
+_CATALOGUE = "tensorflow.org/datasets/catalog/"
 _ALONE = "a runner prepares celeb_a, ukbb and image_folder; this one is ready soon without."
 
 
@@ -126,6 +127,9 @@ def _info(opened: registry.Opened, builder: Any, spec: Spec) -> Info:
         planned = {k: getattr(builder.builder_config, k, None) for k in SPLITS}
         splits = {k: v for k, v in planned.items() if isinstance(v, int)}
     variant = builder.builder_config.name if builder.builder_config else ""
+    # TFDS names a page of its catalogue where a builder names none, also for builders not its own
+    own = not type(builder).__module__.startswith("tensorflow_datasets")
+    homepage = "" if own and _CATALOGUE in about.homepage else about.homepage
     return Info(
         name=f"{spec.name}/{variant}" if variant else spec.name,
         description=about.description or "",
@@ -135,7 +139,7 @@ def _info(opened: registry.Opened, builder: Any, spec: Spec) -> Info:
         attributes={k: str(v) for k, v in about.features.items() if k != opened.image},
         licence=about.redistribution_info.license or "",
         citation=about.citation or "",
-        homepage=about.homepage or "",
+        homepage=homepage,
         directory=str(builder.data_dir),
         prepared=prepared,
         bytes=about.dataset_size or 0 if prepared else 0,

@@ -2,7 +2,9 @@
 
 Both backends take the same part of the source to the same part of the target, by the same kernel
 (Keys' cubic, a = -1/2, widened where the image shrinks, so that nothing aliases) and in the same
-two passes: across, then down, with uint8 in between. Sources:
+two passes: across, then down, with uint8 in between. `keras.ops.image.resize` does not serve: it
+crops whole pixels of the source and pads before it resizes, which ends up to 60 and 150 levels away
+from Pillow (Keras 3.15.1, six sizes from 40x33 to 500x333). Sources:
 https://doi.org/10.1109/TASSP.1981.1163711 (the kernel),
 https://pillow.readthedocs.io/en/stable/handbook/concepts.html#filters,
 https://www.tensorflow.org/api_docs/python/tf/raw_ops/ScaleAndTranslate.

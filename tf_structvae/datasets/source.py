@@ -26,7 +26,7 @@ class Info:
       attributes: what each image carries beside its pixels.
       licence: terms of use.
       citation: BibTeX.
-      homepage: where it comes from.
+      homepage: where it comes from; empty where it has none.
       directory: where its records are, or will be.
       prepared: whether they are there.
       bytes: their size; 0 where they are still to be made.
@@ -77,8 +77,9 @@ class Info:
             ("licence", self.licence or "not stated"),
             ("homepage", self.homepage),
         ]
-        head = "\n".join(f"{label:<11}{text}" for label, text in lines)
-        return f"{head}\n\n{self.description.strip()}\n\n{self.citation.strip()}\n"
+        head = "\n".join(f"{label:<11}{text}" for label, text in lines if text)
+        parts = (head, self.description.strip(), self.citation.strip())
+        return "\n\n".join(filter(None, parts)) + "\n"
 
 
 @dataclasses.dataclass(frozen=True)
