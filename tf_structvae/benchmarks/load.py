@@ -50,12 +50,12 @@ class Tally:
 
 
 class Client:
-    """Sends random requests until told to stop.
+    """Sends random requests until it is stopped.
 
     Args:
       url: of the server.
       valid, invalid: what to choose from.
-      tally: is told of every answer.
+      tally: counts every answer.
       stop: when to end.
       seed: of the choices.
       retry: whether a new connection that is lost is tried again, rather than an error.

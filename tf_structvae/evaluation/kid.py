@@ -7,7 +7,7 @@ import numpy as np
 from tf_structvae.evaluation.estimate import Estimate
 
 SUBSET = 1000  # the most features in a subset (Binkowski et al. 2018)
-SUBSETS = 10  # the least number of subsets, from which the error is told to about a quarter
+SUBSETS = 10  # the least number of subsets, from which the error is known to about a quarter
 
 
 def squared_mmd(x, y) -> float:

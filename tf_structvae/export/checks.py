@@ -83,7 +83,7 @@ def finite_results(names: Iterable[str], results: Mapping[str, tf.Tensor]) -> di
 
 def _has_shape(name: str, x: tf.Tensor, shape: tf.TensorShape) -> tf.Tensor:
     inner = shape.as_list()[1:]
-    # Ended by -1, which no shape holds, it also tells the rank, of which TensorFlow would believe
+    # Ended by -1, which no shape holds, it also shows the rank, of which TensorFlow would believe
     # what the graph says.
     ended = tf.concat([tf.shape(x), tf.fill([len(inner) + 2], -1)], 0)
     same = tf.reduce_all(ended[1 : len(inner) + 2] == tf.constant([*inner, -1])) & (ended[0] >= 0)

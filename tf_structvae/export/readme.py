@@ -148,7 +148,7 @@ def _number(value: Any, digits: int) -> str:
 
 
 def _section(content: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """What `about` told of data or metrics, {} of nothing and of JSON of another form."""
+    """What `about` stated of data or metrics, {} of nothing and of JSON of another form."""
     found = content.get(name)
     return found if isinstance(found, Mapping) else {}
 

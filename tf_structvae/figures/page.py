@@ -39,7 +39,7 @@ class Page:
         self.text(width / 2, below, "\n".join(lines), size=6, va="top", color="0.3")
 
     def text(self, x: float, y: float, text: str, size: float = 7, **kwargs) -> None:
-        """Text at x inches from the left and y from the top of the body, centred unless told."""
+        """Text at x inches from the left and y from the top of the body, centred by default."""
         kwargs = {"ha": "center", "va": "center", **kwargs}
         self.figure.text(
             x / self.width, 1 - (self._top + y) / self._height, text, fontsize=size, **kwargs

@@ -68,7 +68,7 @@ def sum_over_parts(
             result = function(part._replace(weights=part.weights * new))
         return result, scope
 
-    # The first part is traced apart: it tells the shapes, what has no gradient, what is assigned.
+    # The first part is traced apart: it shows the shapes, what has no gradient, what is assigned.
     result, scope = run(tf.constant(0), [])
     assigned = [v for v in variables if scope.get_current_value(v) is not None]
     averaged = [v for v in assigned if tf.as_dtype(v.dtype).is_floating]

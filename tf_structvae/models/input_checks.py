@@ -21,7 +21,7 @@ _SCALE = (
 
 
 def check(data: Any, image_shape: tuple[int, int, int], classes: int = 0) -> None:
-    """Refuses what are no images of a model, as far as that can be told without reading a data set.
+    """Refuses what are no images of a model, as far as that is known without reading a data set.
 
     The numbers of a data set are looked at batch after batch, by `in_range`.
 

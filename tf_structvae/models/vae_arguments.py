@@ -73,7 +73,7 @@ def check_fit(
     image_shape: tuple[int, int, int],
     latent_dim: int,
 ) -> None:
-    """Refuses networks that do not fit each other, as far as Keras tells their shapes.
+    """Refuses networks that do not fit each other, as far as Keras knows their shapes.
 
     Raises:
       ValueError: they do not.

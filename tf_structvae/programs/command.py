@@ -74,7 +74,7 @@ def _given_config(argv: list[str]) -> str | None:
 
 
 def _describe(module: ModuleType, words: str) -> None:
-    """Lets --help, which tells of the module that Python was started with, tell of this one."""
+    """Lets --help, which describes the module that Python was started with, describe this one."""
     from absl import flags
 
     usage = f"USAGE: {sys.argv[0]} [flags]{words and f' -- {words}'}"
@@ -95,7 +95,7 @@ def _refuse_empty(module: ModuleType) -> None:
 
 
 def _told(error: Exception, config: str | None) -> str | None:
-    """What a user is told of an error; None if it is one of the program."""
+    """The message of an error of the user; None if it is one of the program."""
     explained = config_file.explain(error, config) if config else None
     if files.is_full(error):
         return f"no space left on the disk; what it held is untouched.\n{error}"

@@ -41,7 +41,7 @@ def _held_back() -> Iterator[Callable[[ModuleType], object]]:
     with tempfile.TemporaryFile() as held:
         os.dup2(held.fileno(), 2)
         try:
-            yield lambda tf: tf.config.list_physical_devices()  # looks for GPUs, which is told
+            yield lambda tf: tf.config.list_physical_devices()  # looks for GPUs, and logs it
         finally:
             os.dup2(before, 2)
             os.close(before)

@@ -59,7 +59,7 @@ def main() -> None:
         timeout=_TIMEOUT.value,
         poll_seconds=_POLL.value,
     )
-    # what needs no TensorFlow comes first: mistakes are told at once
+    # what needs no TensorFlow comes first: mistakes are reported at once
     from tf_structvae.serving import directory as directory_lib
     from tf_structvae.serving import sockets
     from tf_structvae.serving.limits import Limits

@@ -53,7 +53,7 @@ class Body:
     async def discard(self) -> None:
         """Drops the rest, up to a bound: many clients listen only after they have sent all."""
         if "expect" in self._request.headers:
-            return  # it waits to be told whether to send
+            return  # it waits for permission to send
         left = _DISCARD * self._most
         while left > 0 and not self._ended:
             left -= len(await self._next())

@@ -19,7 +19,7 @@ class Repository:
 
     Args:
       directories: name -> directory of versions.
-      metrics: are told of loads.
+      metrics: count loads.
 
     Raises:
       ValueError: none given; or of a model no version can be loaded.

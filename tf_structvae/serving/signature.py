@@ -1,4 +1,4 @@
-"""The signatures of a SavedModel, as its file tells them."""
+"""The signatures of a SavedModel, as its file lists them."""
 
 from __future__ import annotations
 

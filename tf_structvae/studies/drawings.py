@@ -102,7 +102,7 @@ def _without_noise(experiment: Experiment, o: Options) -> bool:
 
 
 def _headings(experiments: Sequence[Experiment]) -> list[str]:
-    """What tells the experiments apart."""
+    """What distinguishes the experiments."""
     kinds = [_kind(e) for e in experiments]
     if len(set(kinds)) == len(kinds):
         return kinds

@@ -111,7 +111,7 @@ def evaluate(
 
 
 def _names(groups: dict[str, dict[str, Any]]) -> dict[str, str]:
-    """A heading for each group of models; two of one name are told apart by their size."""
+    """A heading for each group of models; two of one name are distinguished by their size."""
     names = {k: g["data"]["name"] for k, g in groups.items()}
     for key, group in groups.items():
         if list(names.values()).count(group["data"]["name"]) > 1:

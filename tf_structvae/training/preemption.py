@@ -54,7 +54,7 @@ class _Workers(keras.callbacks.Callback):
 
 
 def _without_watchers(arguments: Any) -> None:
-    """Of the threads in which TensorFlow waits for a signal, nothing is told when a worker is lost.
+    """The threads in which TensorFlow waits for a signal log nothing when a worker is lost.
 
     The main thread says so.
     """

@@ -30,7 +30,7 @@ def trackable(model: keras.Model) -> tf.train.Checkpoint:
 
     Raises:
       ValueError: two variables that TensorFlow does not reach have one path, so that they could
-        not be told apart in the file.
+        not be distinguished in the file.
     """
     networks = {"model": model, "optimizer": model.optimizer}
     reached = {id(v) for v in _reached(tf.train.Checkpoint(**networks))}

@@ -1,6 +1,6 @@
-"""TF_CONFIG: the environment variable that tells a worker of its cluster.
+"""TF_CONFIG: the environment variable that describes its cluster to a worker.
 
-Where a scheduler tells it in another way, `resolve` writes the variable.
+Where a scheduler describes it in another way, `resolve` writes the variable.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 
 CLUSTERS = ("tf_config", "slurm", "kubernetes")
-"""Who tells a worker of its cluster: TF_CONFIG, Slurm's variables, or a StatefulSet's host name."""
+"""Where a worker learns of its cluster: TF_CONFIG, Slurm's variables, a StatefulSet's host name."""
 PORT = 2222
 WORKERS, SERVICE = "STRUCTVAE_WORKERS", "STRUCTVAE_SERVICE"
 
@@ -95,7 +95,7 @@ def check(text: str | None) -> None:
 
 
 def writes(distribute: str) -> bool:
-    """Whether this process is the one that writes, as far as it can be told before TensorFlow.
+    """Whether this process is the one that writes, as far as it is known before TensorFlow.
 
     Args:
       distribute: one of `cluster.STRATEGIES`.

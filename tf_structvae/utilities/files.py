@@ -59,7 +59,7 @@ def check_writable(name: str, directory: str | Path) -> None:
     """Refuses a directory in which no file could be made, without making it.
 
     Args:
-      name: of the argument that tells it, for the message.
+      name: of the argument that gives it, for the message.
       directory: it may be there or not.
 
     Raises:

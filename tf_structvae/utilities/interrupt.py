@@ -63,7 +63,7 @@ def _watch(signals: socket.socket) -> None:
         while received := signals.recv(64):
             if signal.SIGINT in received:
                 start = time.monotonic()
-                for child in _children():  # only a terminal tells them itself
+                for child in _children():  # only a terminal signals them itself
                     with contextlib.suppress(OSError):
                         os.kill(child, signal.SIGINT)
                 time.sleep(_CHILDREN)

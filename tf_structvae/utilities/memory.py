@@ -30,7 +30,7 @@ def _field(file: Path, name: str) -> int | None:
 
 
 def resident(pid: int | str = "self") -> int | None:
-    """What a process holds now; None where that cannot be told: no Linux, or it has ended."""
+    """What a process holds now; None where that is unknown: no Linux, or it has ended."""
     found = _field(PROC / str(pid) / "status", "VmRSS")
     return None if found is None else found << 10
 
@@ -48,7 +48,7 @@ def available() -> int:
     """What this program may hold in all: what it holds already, and what is free.
 
     Free is the least of what the machine has left and of what each control group leaves that the
-    program is in (containers are such groups; versions 1 and 2). Where neither is told, it is the
+    program is in (containers are such groups; versions 1 and 2). Where neither is known, it is the
     physical memory.
     """
     machine = _field(PROC / "meminfo", "MemAvailable")
@@ -100,7 +100,7 @@ def _left_by(directory: Path, limit: str, usage: str, cached: str) -> list[int]:
 
 
 def free_of_gpus() -> list[int]:
-    """Free memory of each GPU that programs may see, as nvidia-smi tells; empty without one."""
+    """Free memory of each GPU that programs may see, by nvidia-smi; empty without one."""
     command = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from tqdm.auto import tqdm
 
-logging.disable(logging.WARNING)  # Beam tells of clients of Google's that are not there
+logging.disable(logging.WARNING)  # Beam warns of clients of Google's that are not installed
 try:
     import apache_beam as beam
 except ImportError as error:
@@ -161,7 +161,7 @@ def map_ordered(
 
     Args:
       function: what is done; it and its results must be picklable.
-      items: to be told apart by their `repr`.
+      items: distinguished by their `repr`.
       folder: of a file system that all workers see.
       runner: who does it.
       chunk: items of one piece of work.

@@ -26,7 +26,7 @@ class File(NamedTuple):
     """One image file: its path relative to the root, with "/", and what became of it."""
 
     path: str
-    size: int  # bytes; -1 if it cannot be told
+    size: int  # bytes; -1 if unknown
     mtime_ns: int
     split: str
     label: str | None

@@ -114,14 +114,14 @@ def _statuses(root: str, paths: list[str]):
 
 
 def _status(path: str) -> tuple[int, int] | None:
-    """(size, mtime in ns) of a file, (-1, 0) if it cannot be told; None for a folder; _NO_FILE."""
+    """(size, mtime in ns) of a file, (-1, 0) if unknown; None for a folder; _NO_FILE."""
     import tensorflow as tf
 
     try:
         if is_remote(path):
             s = tf.io.gfile.stat(path)
             return None if s.is_directory else (s.length, s.mtime_nsec)
-        t = os.stat(path)  # gfile tells local times in whole seconds only
+        t = os.stat(path)  # gfile gives local times in whole seconds only
         if stat.S_ISDIR(t.st_mode):
             return None
         # opening a pipe would wait for somebody to write

@@ -23,7 +23,7 @@ _BIDS_ID = re.compile(r"(?:^|[/_])sub-([A-Za-z0-9]+)")
 
 @dataclasses.dataclass(frozen=True)
 class File:
-    """A NIfTI file or zip: its path within the folder, and what tells whether it has changed."""
+    """A NIfTI file or zip: its path within the folder, and what shows whether it has changed."""
 
     path: str
     size: int

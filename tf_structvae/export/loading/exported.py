@@ -28,7 +28,7 @@ def open_version(path: Path) -> Source:
     content = card.read(path)
     if not content:
         raise FileNotFoundError(
-            f"{path} holds a SavedModel without {card.FILE}, which tells the shape of its images; "
+            f"{path} holds a SavedModel without {card.FILE}, which states the shape of its images; "
             "the exports of this package have one."
         )
     loaded = tf.saved_model.load(str(path))

@@ -90,7 +90,7 @@ _ARRAYS = openapi.content({"type": "string", "format": "binary"}, PACKED)
 _PATHS = {
     "/editor/model": {
         "get": openapi.operation(
-            "What the page is told of the model.",
+            "What the page knows of the model.",
             openapi.content({"type": "object"}),
             (400, 403, 404, 408, 409, 500, 502, 503, 504),
         )

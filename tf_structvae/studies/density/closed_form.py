@@ -201,7 +201,7 @@ def shrinkage(variances: np.ndarray, epsilon: float, entropy_budget: float) -> f
             f"entropy_budget = {entropy_budget:g} nats per image: must be above 0 and below "
             f"{limit:.4g}, what the optimum at epsilon = {epsilon:g} has of itself."
         )
-    # m directions stay above epsilon; as in water-filling, the last one down tells m
+    # m directions stay above epsilon; as in water-filling, the last one down shows m
     sums, count = np.cumsum(ratios), np.arange(1, len(ratios) + 1)
     m = max(int(np.sum(0.5 * (sums - count * ratios) < entropy_budget)), 1)
     return math.exp((2 * entropy_budget - float(sums[m - 1])) / m)

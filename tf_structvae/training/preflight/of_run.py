@@ -74,7 +74,7 @@ def check_experiment(experiment: Experiment, budget_gb: float) -> None:
 
 
 def replicas(distribute: str) -> int:
-    """How many replicas a strategy will make, as far as it can be told before."""
+    """How many replicas a strategy will make, as far as it is known before."""
     if distribute == "none":
         return 1
     workers = 1
