@@ -172,15 +172,20 @@ def test_images_in_memory_leave_less(monkeypatch):
 def test_small_runs_are_not_measured(monkeypatch):
     monkeypatch.setattr(decision, "measure", None)
     lines = []
-    preflight.check(small(), (64, 64, 3), budget_gb=8, output=lines.append)
+
+    def check(budget_gb, **changes):
+        c = small(evaluation__batch_size=2, **changes)
+        preflight.check(c, (64, 64, 3), budget_gb=budget_gb, output=lines.append)
+
+    check(8)
     assert lines == [
         "preflight: 1,756,336 parameters, roughly 1.3 GB of 8.0 GB --memory_budget; not measured"
     ]
-    with pytest.raises(TypeError):  # it is measured
-        preflight.check(small(), (64, 64, 3), budget_gb=3.8, output=lines.append)
-    preflight.check(
-        small(train__accumulate=8), (64, 64, 3), budget_gb=3.8, output=lines.append
-    )  # fmt: skip
+    check(3.8, train__accumulate=8)
+    for changes in ({}, {"train__accumulate": 8, "evaluation__batch_size": 32}):
+        c = small(**{"evaluation__batch_size": 2, **changes})
+        with pytest.raises(TypeError):  # it is measured
+            preflight.check(c, (64, 64, 3), budget_gb=3.8, output=lines.append)
 
 
 def test_table(monkeypatch):

@@ -86,7 +86,7 @@ def check(
     budget, source = _budget(budget_gb, gpu)
     limit = f"{gigabytes(budget)} {source}"
     part = -(-config.train.batch_size // (replicas * config.train.accumulate))
-    roughly = network.step(part) + held
+    roughly = network.step(max(part, config.evaluation.batch_size)) + held
     if when == "if_large" and roughly <= MEASURED_FROM * budget:
         count = f"{sum(network.parameters.values()):,} parameters"
         output(f"preflight: {count}, roughly {gigabytes(roughly)} of {limit}; not measured")
